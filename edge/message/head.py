@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 Field = tuple[bytes, bytes]
 """Name in lower case, value stripped of outer white space."""
@@ -51,6 +52,7 @@ class RequestHead:
         length: the body's bytes when framing is LENGTH, else 0.
         keep_alive: the client allows another request after this one.
         upgrade: the protocol asked for (lower case), if ``Connection: upgrade`` named it.
+        known: what the exchange worked out from this head, remembered on it; no other room looks.
     """
 
     method: bytes
@@ -65,6 +67,7 @@ class RequestHead:
     expect_continue: bool = False
     upgrade: bytes | None = None
     index: dict[bytes, bytes] = field(default_factory=dict)
+    known: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.index and self.fields:
