@@ -85,7 +85,7 @@ class RequestHead:
     @property
     def query(self) -> bytes | None:
         """What follows the first ``?``, or None if there is none."""
-        path, mark, query = self.target.partition(b"?")
+        _, mark, query = self.target.partition(b"?")
         return query if mark else None
 
     @property
