@@ -1,0 +1,10 @@
+"""
+The configuration: a file becomes one frozen tree, or a list of everything that is wrong with it.
+
+Also: what differs between two trees, and therefore what a reload must do. Every setting is declared once, beside the
+field that holds it (``tree.py``); reading, checking, the reference in ``conf/`` and the reload plan follow from there.
+
+Refuses to know: what a setting is used for, certificates' contents, sockets, processes.
+"""
+
+from __future__ import annotations

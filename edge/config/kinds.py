@@ -1,0 +1,406 @@
+"""
+The sorts of values a configuration file may hold, each read, shown and described in one place.
+
+Leaves are read here; what contains others (:class:`ListOf`, :class:`Table`, :class:`Tables`, :class:`Named`) only says
+what it contains, because the reader in ``load.py`` must know where each part stands in the file.
+
+Source: sizes are binary (1 KiB = 1024 bytes, IEC 80000-13); times are decimal numbers with a unit.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Any
+
+from edge.config.address import is_host_name, parse_address, parse_target
+from edge.config.schema import Kind, Unfit, toml
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SIZE = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?\s*([A-Za-z]*)\Z")
+_SIZE_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
+_DECIMAL_SIZES = {"K", "KB", "M", "MB", "G", "GB", "T", "TB"}
+_TIME_PART = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)\s*")
+_TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def sort_of(value: object) -> str:
+    """Say what TOML type *value* has, in a word an operator knows."""
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int):
+        return "a number"
+    if isinstance(value, float):
+        return "a fraction"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, dict):
+        return "a table"
+    return "a date or time"
+
+
+class Boolean(Kind):
+    """``true`` or ``false``."""
+
+    words = "true or false"
+
+    def _read(self, value: object, base: Path) -> bool:  # noqa: ARG002
+        if isinstance(value, bool):
+            return value
+        raise Unfit(f"this is {sort_of(value)}; expected true or false")
+
+    def _schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+class Integer(Kind):
+    """A whole number."""
+
+    words = "a whole number"
+
+    def _read(self, value: object, base: Path) -> int:  # noqa: ARG002
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        raise Unfit(f"this is {sort_of(value)}; expected a whole number")
+
+    def _schema(self) -> dict[str, Any]:
+        return {"type": "integer"}
+
+
+class Workers(Integer):
+    """A number of processes, or ``"auto"``."""
+
+    words = '"auto" or a whole number'
+
+    def _read(self, value: object, base: Path) -> Any:
+        if value == "auto":
+            return "auto"
+        if isinstance(value, int) and not isinstance(value, bool):
+            return super()._read(value, base)
+        raise Unfit(f'{_seen(value)}; expected "auto" or a number of workers')
+
+    def _schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "integer"}, {"const": "auto"}]}
+
+
+class Size(Kind):
+    """A number of bytes: ``"64 MiB"``, or a plain number of bytes."""
+
+    words = 'a size such as "64 MiB"'
+
+    def _read(self, value: object, base: Path) -> int:  # noqa: ARG002
+        if isinstance(value, int) and not isinstance(value, bool):
+            if value < 0:
+                raise Unfit(f"{value} is less than nothing; expected a size such as '64 MiB'")
+            return value
+        if not isinstance(value, str):
+            raise Unfit(f"this is {sort_of(value)}; expected a size such as '64 MiB'")
+        match = _SIZE.match(value.strip())
+        unit = match[3].upper() if match else ""
+        if unit in _DECIMAL_SIZES:
+            raise Unfit(f"{value!r} could be counted in tens or twos; expected '{unit[0]}iB', as in '64 MiB'")
+        if match is None or unit not in _SIZE_UNITS:
+            raise Unfit(f"{value!r} is not a size; expected a number and B, KiB, MiB, GiB or TiB, as in '64 MiB'")
+        scale = _SIZE_UNITS[unit]
+        fraction = match[2] or ""
+        return int(match[1]) * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
+
+    def _show(self, value: Any) -> str:
+        return toml(size_words(value))
+
+    def _schema(self) -> dict[str, Any]:
+        return {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([Bb]|[KkMmGgTt][Ii][Bb])?\s*$"},
+            ]
+        }
+
+
+def size_words(count: int) -> str:
+    """Write a number of bytes in the greatest unit that divides it."""
+    for unit, shift in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count and count % (1 << shift) == 0:
+            return f"{count >> shift} {unit}"
+    return f"{count} B"
+
+
+class Time(Kind):
+    """A length of time: ``"30s"``, ``"500ms"``, ``"1h 30m"``, or a plain number of seconds."""
+
+    words = 'a time such as "30s"'
+
+    def _read(self, value: object, base: Path) -> float:  # noqa: ARG002
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            if not 0 <= value < 1e12:  # neither negative nor inf nor nan
+                raise Unfit(f"{value} is not a time; expected seconds, or '30s', '500ms', '5m'")
+            return float(value)
+        if not isinstance(value, str):
+            raise Unfit(f"this is {sort_of(value)}; expected a time such as '30s', '500ms' or '5m'")
+        text = value.strip()
+        if text == "0":
+            return 0.0
+        total, at = 0.0, 0
+        while match := _TIME_PART.match(text, at):
+            total += float(match[1]) * _TIME_UNITS[match[2]]
+            at = match.end()
+        if not text or at != len(text):
+            raise Unfit(f"{value!r} is not a time; expected a number and ms, s, m, h or d, as in '30s' or '500ms'")
+        return total
+
+    def _show(self, value: Any) -> str:
+        return toml(time_words(value))
+
+    def _schema(self) -> dict[str, Any]:
+        return {
+            "anyOf": [
+                {"type": "number", "minimum": 0},
+                {"type": "string", "pattern": r"^\s*((\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+|0)$"},
+            ]
+        }
+
+
+def time_words(seconds: float) -> str:
+    """Write a time in the greatest unit that divides it."""
+    millis = round(seconds * 1000)
+    for unit, scale in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+        if millis and millis % scale == 0:
+            return f"{millis // scale}{unit}"
+    return f"{millis}ms" if millis else "0s"
+
+
+class Text(Kind):
+    """Text, not empty."""
+
+    words = "text"
+
+    def _read(self, value: object, base: Path) -> str:
+        if not isinstance(value, str):
+            raise Unfit(f"this is {sort_of(value)}; expected {self.words}")
+        if not value:
+            raise Unfit(f"this is empty; expected {self.words}")
+        if "\0" in value:
+            raise Unfit(f"{value!r} holds a NUL; expected {self.words}")
+        return self._accept(value, base)
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        """Judge a text that is not empty; return it as the tree holds it."""
+        return value
+
+    def _show(self, value: Any) -> str:
+        return toml(str(value))
+
+    def _schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+
+class Choice(Text):
+    """One of a few words."""
+
+    def __init__(self, *options: str) -> None:
+        self.options = options
+        self.words = " | ".join(toml(option) for option in options)
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        if value in self.options:
+            return value
+        raise Unfit(f"{value!r} is not known here; expected {_either(self.options)}{did_you_mean(value, self.options)}")
+
+    def _schema(self) -> dict[str, Any]:
+        return {"enum": list(self.options)}
+
+
+class FilePath(Kind):
+    """A path; in the tree it is absolute."""
+
+    def __init__(self, *words: str) -> None:
+        self.instead = words
+        self.words = " | ".join([*(toml(word) for word in words), "a path"])
+
+    def _read(self, value: object, base: Path) -> Any:
+        if not isinstance(value, str):
+            raise Unfit(f"this is {sort_of(value)}; expected {self.words}")
+        if value in self.instead:
+            return value
+        if not value or "\0" in value:
+            raise Unfit(f"{value!r} is not a path; expected {self.words}")
+        return base / value
+
+    def _show(self, value: Any) -> str:
+        return toml(str(value))
+
+    def _schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+
+class ListenAddress(Text):
+    """Where to listen."""
+
+    words = '"HOST:PORT", "unix:/path" or "systemd:NAME"'
+
+    def _accept(self, value: str, base: Path) -> str:
+        value = _absolute_unix(value, base)
+        try:
+            parse_address(value)
+        except ValueError as problem:
+            raise Unfit(str(problem)) from None
+        return value
+
+
+class TargetUrl(Text):
+    """Where a server of an origin is."""
+
+    words = '"http://HOST:PORT", "https://HOST" or "unix:/path"'
+
+    def _accept(self, value: str, base: Path) -> str:
+        value = _absolute_unix(value, base)
+        try:
+            parse_target(value)
+        except ValueError as problem:
+            raise Unfit(str(problem)) from None
+        return value
+
+
+class HostPattern(Text):
+    """A host name, or ``*.`` and a host name; in the tree it is lower case without a closing dot."""
+
+    words = 'a host such as "shop.example" or "*.shop.example"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        host = value.lower()
+        if host.startswith("[") and host.endswith("]"):
+            try:
+                return f"[{ipaddress.IPv6Address(host[1:-1])}]"
+            except ValueError:
+                raise Unfit(f"{value!r} is not an IPv6 address; expected {self.words}") from None
+        if not host.isascii():
+            try:
+                ascii_form = host.encode("idna").decode()
+            except UnicodeError:
+                ascii_form = "xn--…"
+            raise Unfit(f"{value!r} is not how a browser sends it; expected its ASCII form, {ascii_form!r}")
+        if "://" in host or ":" in host:
+            raise Unfit(f"{value!r}: a route's host has no scheme and no port; expected {self.words}")
+        if not is_host_name(host.removeprefix("*.")):
+            hint = "; a '*' stands only for whole labels at the front" if "*" in host else ""
+            raise Unfit(f"{value!r} is not a host name{hint}; expected {self.words}")
+        return host.removesuffix(".")
+
+
+class PathPrefix(Text):
+    """The beginning of a request's path; in the tree only ``/`` itself ends in a slash."""
+
+    words = 'a path such as "/" or "/api"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        if not value.startswith("/"):
+            raise Unfit(f"{value!r} does not begin with a slash; expected {self.words}")
+        if "?" in value or "#" in value:
+            raise Unfit(f"{value!r}: routes look at the path alone; expected {self.words}, without query or fragment")
+        if "*" in value:
+            raise Unfit(f"{value!r}: a path is already a prefix and takes no '*'; expected {self.words}")
+        if any(not "!" <= sign <= "~" for sign in value):
+            raise Unfit(f"{value!r} cannot stand in a request; expected it percent-encoded, as clients send it")
+        return value.rstrip("/") or "/"
+
+
+class Network(Text):
+    """An address or a network in CIDR notation."""
+
+    words = 'an address or network such as "10.0.0.0/8"'
+
+    def _accept(self, value: str, base: Path) -> Any:  # noqa: ARG002
+        try:
+            return ipaddress.ip_network(value)
+        except ValueError:
+            pass
+        try:
+            meant = ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            raise Unfit(f"{value!r} is not an address or network; expected one such as '10.0.0.0/8'") from None
+        raise Unfit(f"{value!r} has bits set behind its prefix; expected {str(meant)!r}")
+
+
+class MediaRange(Text):
+    """A media type, ``type/*`` or ``type/*+suffix``; in the tree it is lower case."""
+
+    words = 'a media type such as "text/*" or "application/json"'
+    _form = re.compile(r"[a-z0-9!#$&^_.+-]+/(\*|(\*\+)?[a-z0-9!#$&^_.+-]+)\Z")
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        media = value.lower()
+        if not self._form.match(media):
+            raise Unfit(f"{value!r} is not a media type; expected {self.words}")
+        return media
+
+
+class ListOf(Kind):
+    """A list; in the tree it is a tuple. ``load.py`` reads it item by item."""
+
+    def __init__(self, item: Kind, *, may_be_empty: bool = True) -> None:
+        self.item = item
+        self.may_be_empty = may_be_empty
+        self.words = f"a list, each {item.words}"
+
+    def _show(self, value: Any) -> str:
+        shown = [self.item.show(item) for item in value]
+        line = "[" + ", ".join(shown) + "]"
+        return line if len(line) <= 100 else "[\n" + "".join(f"    {item},\n" for item in shown) + "]"
+
+    def _schema(self) -> dict[str, Any]:
+        described: dict[str, Any] = {"type": "array", "items": self.item.json_schema()}
+        return described if self.may_be_empty else described | {"minItems": 1}
+
+
+class Table(Kind):
+    """``[name]``: settings of one class. *short* names the one setting that may stand for the whole table."""
+
+    words = "a table"
+
+    def __init__(self, cls: type, *, short: str | None = None) -> None:
+        self.cls = cls
+        self.short = short
+        if short is not None:
+            self.words = f"a {short}, or a table with a {short}"
+
+    def _show(self, value: Any) -> str:
+        return toml(getattr(value, self.short)) if self.short else "{}"
+
+
+class Tables(Table):
+    """``[[name]]``: any number of tables of one class, a tuple in the tree."""
+
+    words = "tables, each headed [[name]]"
+
+
+class Named(Table):
+    """``[name.ANY]``: tables of one class by a name the operator chose, a mapping in the tree."""
+
+    words = "tables, each headed [name.ANY]"
+
+
+def did_you_mean(word: str, known: tuple[str, ...] | list[str]) -> str:
+    """Return `` (did you mean …?)`` or nothing."""
+    import difflib  # noqa: PLC0415 - needed only for a wrong file
+
+    close = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _either(options: tuple[str, ...]) -> str:
+    quoted = [repr(option) for option in options]
+    return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]
+
+
+def _seen(value: object) -> str:
+    return repr(value) if isinstance(value, str) else f"this is {sort_of(value)}"
+
+
+def _absolute_unix(value: str, base: Path) -> str:
+    if value.startswith("unix:") and len(value) > 5:
+        return f"unix:{base / value[5:]}"
+    return value

@@ -1,0 +1,495 @@
+"""
+What the configuration is, once it has been read: frozen values with an attribute per setting.
+
+Built once, before the fork; every room reads attributes and none writes. Paths are absolute, sizes are bytes, times
+are seconds (``_s``). Every class can be made without a file, with the defaults shown here, which is what tests do.
+This is also where a setting is declared: its row stands beside its field (see ``schema.py``).
+
+Does not know: how a file is read (``load.py``), or whether what it names exists (``files.py``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+from edge.config import kinds
+from edge.config.address import parse_address, parse_target
+from edge.config.schema import Change, setting, table
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+ClientVerify = Literal["none", "optional", "required"]
+
+
+@table
+class Server:
+    """``[server]``: the processes."""
+
+    workers: int | Literal["auto"] = setting(
+        kinds.Workers(),
+        "Worker processes; auto is one per core this process may use.",
+        default="auto",
+        least=1,
+        most=1024,
+    )
+    user: str | None = setting(
+        kinds.Text(), "Who the workers run as; only used when started as root.", default=None, example='"edge"'
+    )
+    pid_file: Path | None = setting(
+        kinds.FilePath(),
+        "Where the master writes its process id.",
+        default=None,
+        needs=Change.NOTHING,
+        example='"/run/edge/edge.pid"',
+    )
+    drain_s: float = setting(
+        kinds.Time(), "How long a leaving worker may finish what it carries.", default=30.0, name="drain", most=86400.0
+    )
+    hang_s: float = setting(
+        kinds.Time(),
+        "A worker whose loop has not turned for so long is killed and replaced.",
+        default=30.0,
+        name="hang",
+        least=1.0,
+        most=3600.0,
+    )
+    backlog: int = setting(
+        kinds.Integer(),
+        "Connections the kernel may hold per listening queue before we accept them; the kernel's somaxconn caps it.",
+        default=4096,
+        least=1,
+        most=65535,
+        needs=Change.LISTENERS,
+    )
+
+    @property
+    def worker_count(self) -> int:
+        """How many workers are wanted; ``auto`` counts the cores this process may run on."""
+        return len(os.sched_getaffinity(0)) if self.workers == "auto" else self.workers
+
+
+@table
+class Listener:
+    """``[[listener]]``: one address clients connect to. What the address says is taken apart when made."""
+
+    address: str = setting(
+        kinds.ListenAddress(),
+        "HOST:PORT, [IPv6]:PORT, unix:/path, or systemd:NAME for an inherited socket.",
+        needs=Change.LISTENERS,
+        example='"0.0.0.0:443"',
+    )
+    tls: bool = setting(kinds.Boolean(), "Whether clients speak TLS here.", default=False)
+    redirect: Literal["https"] | None = setting(
+        kinds.Choice("https"), "Answer everything with a redirect to the same URL over https.", default=None
+    )
+    client_ca: Path | None = setting(
+        kinds.FilePath(),
+        "CA certificates (PEM) that client certificates are verified against.",
+        default=None,
+        example='"certs/clients.pem"',
+    )
+    client_verify: ClientVerify = setting(
+        kinds.Choice("none", "optional", "required"),
+        "Whether a client must show a certificate signed by client_ca.",
+        default="none",
+    )
+    backlog: int = setting(
+        kinds.Integer(),
+        "Overrides [server] backlog for this listener.",
+        default=4096,
+        least=1,
+        most=65535,
+        needs=Change.LISTENERS,
+    )
+    kind: Literal["tcp", "unix", "systemd"] = field(init=False, repr=False, compare=False, default="tcp")
+    host: str = field(init=False, repr=False, compare=False, default="")
+    port: int = field(init=False, repr=False, compare=False, default=0)
+    path: str = field(init=False, repr=False, compare=False, default="")
+    name: str = field(init=False, repr=False, compare=False, default="")
+
+    def __post_init__(self) -> None:
+        address = parse_address(self.address)
+        object.__setattr__(self, "kind", address.kind)
+        object.__setattr__(self, "host", address.host)
+        object.__setattr__(self, "port", address.port)
+        object.__setattr__(self, "path", address.path)
+        object.__setattr__(self, "name", address.name)
+
+
+@table
+class Certificate:
+    """``[[certificate]]``: either *chain* and *key*, or *directory*."""
+
+    chain: Path | None = setting(
+        kinds.FilePath(),
+        "The certificate and its intermediates, PEM, leaf first.",
+        default=None,
+        needs=Change.CERTIFICATES,
+        example='"certs/shop/fullchain.pem"',
+    )
+    key: Path | None = setting(
+        kinds.FilePath(),
+        "Its private key, PEM, not encrypted.",
+        default=None,
+        needs=Change.CERTIFICATES,
+        example='"certs/shop/privkey.pem"',
+    )
+    directory: Path | None = setting(
+        kinds.FilePath(),
+        "Instead of chain and key: every NAME/fullchain.pem with NAME/privkey.pem in it.",
+        default=None,
+        needs=Change.CERTIFICATES,
+        example='"certs/tenants"',
+    )
+    client_ca: Path | None = setting(
+        kinds.FilePath(),
+        "For these names instead of the listener's: CA certificates that client certificates are verified against.",
+        default=None,
+        example='"certs/clients.pem"',
+    )
+    client_verify: ClientVerify = setting(
+        kinds.Choice("none", "optional", "required"),
+        "For these names instead of the listener's: whether a client must show a certificate.",
+        default="none",
+    )
+
+
+@table
+class CacheConfig:
+    """``[cache]``: the store all workers share. Without a path nothing is stored."""
+
+    path: Path | None = setting(
+        kinds.FilePath(),
+        "The store's directory, shared by all workers, kept across restarts; without it nothing is cached.",
+        default=None,
+        example='"cache"',
+    )
+    size: int = setting(kinds.Size(), "The store's size on disk.", default=1 * GIB, least=1 * MIB, most=64 << 40)
+    memory: int = setting(
+        kinds.Size(), "Per worker: the hottest copies, ready to send.", default=64 * MIB, least=0, most=1 << 40
+    )
+    max_object: int = setting(
+        kinds.Size(),
+        "A reply with a longer body is passed on but not stored.",
+        default=128 * MIB,
+        least=1,
+        most=1 << 40,
+    )
+
+
+@table
+class Levels(Mapping[str, int]):
+    """``[compression.levels]``: how hard each encoder tries. Also a mapping from encoding to level."""
+
+    gzip: int = setting(kinds.Integer(), "Effort for gzip.", default=6, least=1, most=9)
+    br: int = setting(kinds.Integer(), "Effort for Brotli.", default=5, least=0, most=11)
+    zstd: int = setting(kinds.Integer(), "Effort for Zstandard.", default=6, least=1, most=19)
+
+    def __getitem__(self, encoding: str) -> int:
+        if encoding == "gzip":
+            return self.gzip
+        if encoding == "br":
+            return self.br
+        if encoding == "zstd":
+            return self.zstd
+        raise KeyError(encoding)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("gzip", "br", "zstd"))
+
+    def __len__(self) -> int:
+        return 3
+
+
+@table
+class Compression:
+    """``[compression]``: what is compressed, and with what."""
+
+    encodings: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.Choice("zstd", "br", "gzip")),
+        "Encodings offered, the preferred first; an empty list compresses nothing.",
+        default=("zstd", "br", "gzip"),
+    )
+    types: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.MediaRange()),
+        "Media types worth compressing; images, video and archives already are.",
+        default=(
+            "text/*",
+            "application/json",
+            "application/*+json",
+            "application/javascript",
+            "application/xml",
+            "application/*+xml",
+            "application/wasm",
+            "application/vnd.ms-fontobject",
+            "image/svg+xml",
+            "image/x-icon",
+            "font/ttf",
+            "font/otf",
+        ),
+    )
+    min_length: int = setting(
+        kinds.Size(), "A shorter body is sent as it is: it would hardly shrink.", default=256, least=0, most=1 * GIB
+    )
+    levels: Levels = setting(kinds.Table(Levels), "How hard each encoder tries.", default=Levels())
+
+
+@table
+class OriginServer:
+    """One server of an origin. What the URL says is taken apart when made."""
+
+    url: str = setting(kinds.TargetUrl(), "Where it is.", example='"http://127.0.0.1:8001"')
+    scheme: Literal["http", "https"] = field(repr=False, compare=False, default="http")
+    host: str = field(repr=False, compare=False, default="")
+    port: int = field(repr=False, compare=False, default=0)
+    unix_path: str | None = field(repr=False, compare=False, default=None)
+    weight: int = setting(
+        kinds.Integer(), "Its share of the requests, relative to the other servers'.", default=1, least=1, most=1000
+    )
+
+    def __post_init__(self) -> None:
+        if not self.host:
+            target = parse_target(self.url)
+            object.__setattr__(self, "scheme", target.scheme)
+            object.__setattr__(self, "host", target.host)
+            object.__setattr__(self, "port", target.port)
+            object.__setattr__(self, "unix_path", target.unix_path)
+
+
+@table
+class OriginTls:
+    """``[origin.NAME.tls]``: how an ``https`` origin is verified."""
+
+    verify: bool = setting(
+        kinds.Boolean(), "Whether its certificate must be valid for its name; false trusts anyone.", default=True
+    )
+    ca: Path | None = setting(
+        kinds.FilePath(),
+        "CA certificates (PEM) to trust instead of the system's.",
+        default=None,
+        example='"certs/internal-ca.pem"',
+    )
+    server_name: str | None = setting(
+        kinds.Text(),
+        "The name asked for and verified, if it is not the URL's host.",
+        default=None,
+        example='"api.internal"',
+    )
+
+
+Balance = Literal["round_robin", "least_connections", "ip_hash", "consistent_hash", "random_two"]
+
+
+@table
+class Origin:
+    """``[origin.NAME]``: servers that answer alike."""
+
+    name: str
+    servers: tuple[OriginServer, ...] = setting(
+        kinds.ListOf(kinds.Table(OriginServer, short="url"), may_be_empty=False),
+        "Its servers: URLs, or tables with url and weight.",
+        example='["http://127.0.0.1:8001", { url = "http://127.0.0.1:8002", weight = 2 }]',
+    )
+    balance: Balance = setting(
+        kinds.Choice("round_robin", "least_connections", "ip_hash", "consistent_hash", "random_two"),
+        "How a server is chosen for each request.",
+        default="round_robin",
+    )
+    connect_s: float = setting(
+        kinds.Time(),
+        "How long connecting, TLS included, may take.",
+        default=5.0,
+        name="connect",
+        least=0.001,
+        most=300.0,
+    )
+    first_byte_s: float = setting(
+        kinds.Time(),
+        "How long the origin may think before its reply begins.",
+        default=60.0,
+        name="first_byte",
+        least=0.001,
+        most=86400.0,
+    )
+    between_bytes_s: float = setting(
+        kinds.Time(),
+        "How long a reply may pause, or a request's body not be taken.",
+        default=60.0,
+        name="between_bytes",
+        least=0.001,
+        most=86400.0,
+    )
+    idle_s: float = setting(
+        kinds.Time(),
+        "How long an unused connection is kept; shorter than the origin keeps it (5s is common), so that we close first.",
+        default=4.0,
+        name="idle",
+        least=0.0,
+        most=3600.0,
+    )
+    max_connections: int = setting(
+        kinds.Integer(), "Connections to each server, per worker.", default=1024, least=1, most=65535
+    )
+    max_idle: int = setting(
+        kinds.Integer(), "Unused connections kept to each server, per worker.", default=64, least=0, most=65535
+    )
+    retries: int = setting(
+        kinds.Integer(), "Further attempts for a request that may safely be sent again.", default=1, least=0, most=10
+    )
+    tls: OriginTls = setting(kinds.Table(OriginTls), "How an https origin is verified.", default=OriginTls())
+    host_header: Literal["client", "server"] = setting(
+        kinds.Choice("client", "server"),
+        "Which Host the origin sees: the one the client asked for, or the server's own.",
+        default="client",
+    )
+
+
+@table
+class Route:
+    """``[[route]]``: which requests go to which origin. Most specific wins: host, then longest path."""
+
+    host: str | None = setting(
+        kinds.HostPattern(),
+        "A host, or *.host for every name below it; without it any host.",
+        default=None,
+        example='"shop.example"',
+    )
+    path: str = setting(
+        kinds.PathPrefix(), "A prefix, on segment borders: /api is /api and /api/x, not /apix.", default="/"
+    )
+    origin: str = setting(kinds.Text(), "The name of an [origin.NAME].", default="", example='"shop"')
+
+
+@table
+class Log:
+    """``[log]``: what is written, where."""
+
+    access: Path | Literal["stderr", "off"] = setting(
+        kinds.FilePath("stderr", "off"), "Where one line per exchange goes.", default="stderr"
+    )
+    format: Literal["json", "combined"] = setting(
+        kinds.Choice("json", "combined"), "The form of that line.", default="json"
+    )
+    errors: Path | Literal["stderr"] = setting(
+        kinds.FilePath("stderr"), "Where everything else worth saying goes.", default="stderr"
+    )
+    level: Literal["debug", "info", "warning", "error"] = setting(
+        kinds.Choice("debug", "info", "warning", "error"), "What is worth saying.", default="info"
+    )
+
+
+@table
+class Admin:
+    """``[admin]``: plain HTTP for operators: /metrics, /healthz, /readyz."""
+
+    address: str | None = setting(
+        kinds.ListenAddress(),
+        "Where it listens; keep it away from clients. Without it there is none.",
+        default=None,
+        needs=Change.LISTENERS,
+        example='"127.0.0.1:9180"',
+    )
+
+    @property
+    def listener(self) -> Listener | None:
+        """The address as a listener, for whoever binds it."""
+        return None if self.address is None else Listener(self.address)
+
+
+@table
+class Limits:
+    """``[limits]``: what a client may send, and how many may be here."""
+
+    line_bytes: int = setting(
+        kinds.Size(), "The request line; longer is 414.", default=8 * KIB, name="request_line", least=256, most=1 * MIB
+    )
+    header_bytes: int = setting(
+        kinds.Size(), "The whole head; longer is 431.", default=32 * KIB, name="headers", least=1 * KIB, most=16 * MIB
+    )
+    header_count: int = setting(kinds.Integer(), "Header lines; more is 431.", default=100, least=10, most=10000)
+    body_bytes: int | None = setting(
+        kinds.Size(),
+        "A request's body; longer is 413. Without it a body may have any length: bodies are streamed.",
+        default=None,
+        name="body",
+        least=0,
+        example='"100 MiB"',
+    )
+    connections: int = setting(
+        kinds.Integer(), "Client connections at once, per worker.", default=10000, least=1, most=1_000_000
+    )
+
+
+@table
+class Timeouts:
+    """``[timeouts]``: how long a client may take."""
+
+    handshake_s: float = setting(
+        kinds.Time(), "For the TLS handshake.", default=10.0, name="handshake", least=0.01, most=300.0
+    )
+    head_s: float = setting(
+        kinds.Time(),
+        "From a request's first byte to the end of its head.",
+        default=10.0,
+        name="head",
+        least=0.01,
+        most=300.0,
+    )
+    body_s: float = setting(
+        kinds.Time(), "Between two reads of a request's body.", default=30.0, name="body", least=0.01, most=3600.0
+    )
+    write_s: float = setting(
+        kinds.Time(), "Between two writes a client takes.", default=60.0, name="write", least=0.01, most=3600.0
+    )
+    idle_s: float = setting(
+        kinds.Time(), "Between two requests on a kept connection.", default=75.0, name="idle", least=0.0, most=86400.0
+    )
+
+
+_NO_ORIGINS: Mapping[str, Origin] = MappingProxyType({})
+
+
+@table
+class Config:
+    """The whole file."""
+
+    server: Server = setting(kinds.Table(Server), "The processes.", default=Server())
+    listeners: tuple[Listener, ...] = setting(
+        kinds.Tables(Listener), "Addresses clients connect to.", default=(), name="listener", needs=Change.LISTENERS
+    )
+    certificates: tuple[Certificate, ...] = setting(
+        kinds.Tables(Certificate),
+        "Names are read from the certificates; the first is the default.",
+        default=(),
+        name="certificate",
+        needs=Change.CERTIFICATES,
+    )
+    cache: CacheConfig = setting(kinds.Table(CacheConfig), "The store all workers share.", default=CacheConfig())
+    compression: Compression = setting(
+        kinds.Table(Compression), "What is compressed, and with what.", default=Compression()
+    )
+    origins: Mapping[str, Origin] = setting(
+        kinds.Named(Origin), "Who answers what we cannot.", default=_NO_ORIGINS, name="origin"
+    )
+    routes: tuple[Route, ...] = setting(
+        kinds.Tables(Route), "Which requests go to which origin.", default=(), name="route"
+    )
+    log: Log = setting(kinds.Table(Log), "What is written, where.", default=Log())
+    admin: Admin = setting(kinds.Table(Admin), "For operators.", default=Admin(), needs=Change.LISTENERS)
+    limits: Limits = setting(kinds.Table(Limits), "What a client may send.", default=Limits())
+    timeouts: Timeouts = setting(kinds.Table(Timeouts), "How long a client may take.", default=Timeouts())
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = setting(
+        kinds.ListOf(kinds.Network()),
+        "Clients that are proxies of ours: what they say about the client before them is believed.",
+        default=(),
+        example='["10.0.0.0/8"]',
+    )
+    source: Path = Path("edge.toml")
