@@ -1,0 +1,65 @@
+"""
+The complete list of what a child inherits. What is not named here is closed before the child's first line runs.
+
+Made by the master for each child, read by the child, changed by nobody. It decides nothing.
+
+Source: Varnish ``heritage.h``: the whole contract of a fork.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from edge.share.bells import Bells
+    from edge.share.channel import Channel
+    from edge.share.counters import Counters
+    from edge.share.recency import Recency
+    from edge.share.scoreboard import Row, Scoreboard
+    from edge.share.shunned import Shunned
+    from edge.share.stamps import Stamps
+
+
+@dataclass(slots=True, kw_only=True)
+class Heritage:
+    """
+    What one child inherits.
+
+    Attributes:
+        slot: the row that is this process's own in every shared page. No two living processes have the same, not
+            even the old and the new generation of a place during a reload.
+        place: which accept queue it was lent, 0 … workers - 1; -1 for the keeper, which accepts nothing.
+        generation: counts up with every reload; for logs.
+        config: :class:`edge.config.tree.Config`. (Typed Any because this room lies below that one.)
+        tls: :class:`edge.tls.contexts.ContextStore`, or None if no listener speaks TLS.
+        listeners: the listening sockets to accept from, each with its :class:`edge.config.tree.Listener`.
+            Non-blocking. They stay the master's: closing one here takes nothing from whoever comes next.
+        admin: the socket that answers /metrics, shared by all workers, or None.
+        channel: to the master. Say READY on it once connections are taken; GONE on it means drain and leave.
+        logs: open files by what is written to them (``"access"``, ``"errors"``), for those that are paths.
+    """
+
+    slot: int
+    place: int
+    generation: int
+    config: Any
+    tls: Any
+    scoreboard: Scoreboard
+    counters: Counters
+    stamps: Stamps
+    recency: Recency
+    bells: Bells
+    shunned: Shunned
+    channel: Channel
+    listeners: list[tuple[Any, socket.socket]] = field(default_factory=list)
+    admin: socket.socket | None = None
+    logs: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def row(self) -> Row:
+        """Our own row of the scoreboard."""
+        return self.scoreboard.row(self.slot)
