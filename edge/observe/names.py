@@ -1,0 +1,284 @@
+"""
+Every number the edge counts, by name: one row each, from which the shared page and the exposition are laid out.
+
+A row is one 64-bit cell per worker slot. Its place in :data:`ROWS` is the constant a hot path indexes with
+(``cells[FLIGHT_JOINED] += 1``); series of one family (same name, other labels) stand together. What an exchange's end
+says (requests, replies, bytes, durations, faults) is counted by :mod:`edge.observe.ledger` from the log entry alone and
+by nobody else; the other cells are bumped where the thing happens.
+
+Knows nothing of processes or text. Invariant: a row never moves while the program runs, so cells outlive reloads.
+Source: Prometheus naming (base units, ``_total``), RFC 9211 §2.2, RFC 9209 §2.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Kind(Enum):
+    """How a row's cells behave."""
+
+    COUNTER = "counter"  # only grows; summed over slots and generations
+    GAUGE = "gauge"  # what is true now; summed over slots, zeroed when a new worker takes the slot
+    BUCKET = "bucket"  # one bucket of a histogram, not cumulative; label ``le``
+    SUM = "sum"  # the histogram's sum, in microseconds
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """
+    One cell.
+
+    Attributes:
+        name: of the family, with unit; counters end in ``_total``.
+        labels: ``(name, value)`` pairs; the same label names throughout a family.
+        help: one sentence, the family's.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def flat(self) -> str:
+        """Name and labels as one string, unique among all rows."""
+        return self.name + "".join(f",{name}={value}" for name, value in self.labels) + f":{self.kind.value}"
+
+
+_rows: list[Row] = []
+
+
+def _one(name: str, kind: Kind, help_: str, **labels: str) -> int:
+    _rows.append(Row(name, kind, help_, tuple(labels.items())))
+    return len(_rows) - 1
+
+
+def _each(name: str, help_: str, label: str, values: Iterable[str]) -> dict[str, int]:
+    return {value: _one(name, Kind.COUNTER, help_, **{label: value}) for value in values}
+
+
+OTHER: Final = "other"
+"""The label of whatever is not in a closed list."""
+
+OUTCOMES: Final = (
+    "hit",
+    "uri-miss",
+    "vary-miss",
+    "miss",
+    "request",
+    "stale",
+    "partial",
+    "method",
+    "bypass",
+    "none",
+    OTHER,
+)
+"""
+What the cache did for an exchange: RFC 9211's ``hit`` or the token of its ``fwd`` parameter; ``none`` when it
+was not asked (redirects, refusals, tunnels).
+"""
+
+BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper borders of duration histograms; above the last stands ``+Inf``. From half a millisecond: a hit is faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Where a duration histogram's cells are: ``first`` .. ``first + len(BUCKETS_S)`` (the last is +Inf), then ``sum``."""
+
+    first: int
+    sum: int
+
+
+def _histogram(name: str, help_: str, **labels: str) -> Histogram:
+    first = len(_rows)
+    for border in (*(str(border) for border in BUCKETS_S), "+Inf"):
+        _one(name, Kind.BUCKET, help_, **labels, le=border)
+    return Histogram(first, _one(name, Kind.SUM, help_, **labels))
+
+
+# What an exchange's end says; counted by the ledger.
+REQUESTS: Final = _each("edge_requests_total", "Exchanges ended, by what the cache did (RFC 9211).", "cache", OUTCOMES)
+REPLIES: Final = _each(
+    "edge_replies_total",
+    "Replies by status class; none: nothing could be said.",
+    "status",
+    ("1xx", "2xx", "3xx", "4xx", "5xx", "none"),
+)
+SENT_BYTES: Final = _one("edge_sent_bytes_total", Kind.COUNTER, "Body bytes sent to clients.")
+DURATION_HIT: Final = _histogram("edge_request_seconds", "From a request's head to its reply's last byte.", cache="hit")
+DURATION_FWD: Final = _histogram("edge_request_seconds", "From a request's head to its reply's last byte.", cache="fwd")
+
+FAULT_WORDS: Final = (
+    "dns_timeout", "dns_error", "destination_not_found", "destination_unavailable", "destination_ip_prohibited",
+    "destination_ip_unroutable", "connection_refused", "connection_terminated", "connection_timeout",
+    "connection_read_timeout", "connection_write_timeout", "connection_limit_reached", "tls_protocol_error",
+    "tls_certificate_error", "tls_alert_received", "http_request_error", "http_request_denied",
+    "http_response_incomplete", "http_response_header_section_size", "http_response_header_size",
+    "http_response_body_size", "http_response_trailer_section_size", "http_response_trailer_size",
+    "http_response_transfer_coding", "http_response_content_coding", "http_response_timeout", "http_upgrade_failed",
+    "http_protocol_error", "proxy_internal_response", "proxy_internal_error", "proxy_configuration_error",
+    "proxy_loop_detected", OTHER,
+)  # fmt: skip
+"""RFC 9209 §2.3's error types."""
+FAULTS: Final = _each("edge_faults_total", "Exchanges that a fault ended (RFC 9209).", "error", FAULT_WORDS)
+
+# Client connections.
+SESSIONS: Final = _one("edge_sessions_total", Kind.COUNTER, "Client connections accepted.")
+SESSIONS_OPEN: Final = _one("edge_sessions_open", Kind.GAUGE, "Client connections open now.")
+SESSIONS_REFUSED: Final = _one(
+    "edge_sessions_refused_total", Kind.COUNTER, "Client connections closed at once: the limit was reached."
+)
+HANDSHAKES_FULL: Final = _one("edge_tls_handshakes_total", Kind.COUNTER, "TLS handshakes done.", resumed="no")
+HANDSHAKES_RESUMED: Final = _one("edge_tls_handshakes_total", Kind.COUNTER, "TLS handshakes done.", resumed="yes")
+HANDSHAKES_FAILED: Final = _one(
+    "edge_tls_handshakes_failed_total", Kind.COUNTER, "TLS handshakes that failed, timed out or were no TLS."
+)
+TIMEOUTS: Final = _each(
+    "edge_session_timeouts_total",
+    "Client connections closed by a deadline.",
+    "while",
+    ("handshake", "head", "body", "write", "idle"),
+)
+EXCHANGES_OPEN: Final = _one("edge_exchanges_open", Kind.GAUGE, "Exchanges in the slow lane now.")
+TUNNELS_OPEN: Final = _one("edge_tunnels_open", Kind.GAUGE, "Tunnels (upgraded connections) open now.")
+
+# The cache.
+CACHE_STORED: Final = _one("edge_cache_stored_total", Kind.COUNTER, "Replies stored.")
+CACHE_NOT_STORED: Final = _one(
+    "edge_cache_not_stored_total", Kind.COUNTER, "Replies to cacheable requests that were not stored."
+)
+CACHE_REVALIDATED: Final = _one(
+    "edge_cache_revalidated_total", Kind.COUNTER, "Copies an origin's 304 made fresh again."
+)
+CACHE_STALE_SERVED: Final = _one(
+    "edge_cache_stale_served_total", Kind.COUNTER, "Stale copies served (while revalidating, or for a failed origin)."
+)
+CACHE_INVALIDATED: Final = _one(
+    "edge_cache_invalidated_total", Kind.COUNTER, "Keys invalidated by unsafe methods or purged."
+)
+CACHE_VARIANTS: Final = _one("edge_cache_variants_total", Kind.COUNTER, "Compressed variants added to stored copies.")
+CACHE_EVICTED: Final = _one("edge_cache_evicted_total", Kind.COUNTER, "Copies evicted or expired by the keeper.")
+CACHE_FULL: Final = _one("edge_cache_full_total", Kind.COUNTER, "Replies not stored because the store was full.")
+CACHE_PREPARED: Final = _one(
+    "edge_cache_prepared_total", Kind.COUNTER, "Prepared copies built: memory misses that the shared store answered."
+)
+FLIGHTS: Final = _one("edge_flights_total", Kind.COUNTER, "Fetches begun on behalf of a key.")
+FLIGHTS_JOINED: Final = _one(
+    "edge_flights_joined_total", Kind.COUNTER, "Exchanges that joined a flight instead of fetching."
+)
+
+# Origins, all together; per origin below.
+ORIGIN_CONNECTS: Final = _one("edge_origin_connects_total", Kind.COUNTER, "Connections to origins made.")
+ORIGIN_REUSED: Final = _one(
+    "edge_origin_reused_total", Kind.COUNTER, "Exchanges carried on a kept-alive origin connection."
+)
+ORIGIN_RETRIES: Final = _one(
+    "edge_origin_retries_total", Kind.COUNTER, "Exchanges tried again on another connection or server."
+)
+ORIGIN_BYTES: Final = _one("edge_origin_received_bytes_total", Kind.COUNTER, "Body bytes received from origins.")
+ORIGIN_IDLE: Final = _one("edge_origin_idle_connections", Kind.GAUGE, "Kept-alive origin connections at rest.")
+
+# The logs and the worker itself.
+LOG_DROPPED: Final = _one(
+    "edge_log_dropped_total", Kind.COUNTER, "Access log lines dropped: the log could not keep up or be written."
+)
+BUGS: Final = _one("edge_bugs_total", Kind.COUNTER, "Exchanges ended by an error of our own; each is in the error log.")
+TURNS: Final = _one("edge_fast_lane_turns_total", Kind.COUNTER, "Fast lane turns.")
+SLOW_LANE: Final = _one("edge_slow_lane_total", Kind.COUNTER, "Exchanges that the slow lane carried.")
+
+
+# Per origin: a fixed number of equal blocks, lent to names by assign_origins().
+ORIGIN_BLOCKS: Final = 64
+"""How many origins have series of their own; the last block is shared by all that came too late."""
+
+_ORIGIN_FIRST: Final = len(_rows)
+_ORIGIN_REPLIES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+
+def _origin_block(origin: str) -> list[Row]:
+    replies = "Replies from origins by status class."
+    faults = "Exchanges that an origin failed."
+    seconds = "Time to an origin's reply head."
+    return [
+        *(
+            Row("edge_origin_replies_total", Kind.COUNTER, replies, (("origin", origin), ("status", status)))
+            for status in _ORIGIN_REPLIES
+        ),
+        Row("edge_origin_faults_total", Kind.COUNTER, faults, (("origin", origin),)),
+        *(
+            Row("edge_origin_reply_seconds", Kind.BUCKET, seconds, (("origin", origin), ("le", border)))
+            for border in (*(str(border) for border in BUCKETS_S), "+Inf")
+        ),
+        Row("edge_origin_reply_seconds", Kind.SUM, seconds, (("origin", origin),)),
+    ]
+
+
+_ORIGIN_WIDTH: Final = len(_origin_block(""))
+for _number in range(ORIGIN_BLOCKS):
+    _rows.extend(_origin_block(f"#{_number}"))
+
+ROWS: Final[tuple[Row, ...]] = tuple(_rows)
+"""Every row, in cell order. Those of origins are labelled by block number until :func:`named_rows` names them."""
+
+NAMES: Final[tuple[str, ...]] = tuple(row.flat for row in ROWS)
+"""What the shared page is made with: ``Counters(NAMES, slots)``."""
+
+GAUGES: Final[tuple[int, ...]] = tuple(at for at, row in enumerate(ROWS) if row.kind is Kind.GAUGE)
+"""The cells a new worker sets to zero in its slot before it says it is ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class OriginCells:
+    """Where one origin's cells are."""
+
+    replies: int  # + status // 100 - 1
+    faults: int
+    duration: Histogram
+
+    @classmethod
+    def of(cls, block: int) -> OriginCells:
+        """Return the cells of *block* (0 .. ORIGIN_BLOCKS - 1)."""
+        first = _ORIGIN_FIRST + block * _ORIGIN_WIDTH
+        faults = first + len(_ORIGIN_REPLIES)
+        return cls(first, faults, Histogram(faults + 1, first + _ORIGIN_WIDTH - 1))
+
+
+def assign_origins(names: Iterable[str], earlier: Mapping[str, int] | None = None) -> dict[str, int]:
+    """
+    Lend every origin a block of cells.
+
+    Who had a block keeps it, so that counters go on across a reload; a new name takes the lowest block that no name,
+    present or earlier, holds. Names that find none share the last block, exposed as ``other``.
+
+    Args:
+        names: the origins of the configuration now.
+        earlier: what the previous call returned; its names stay listed, as their cells still hold numbers.
+    """
+    blocks = dict(earlier or {})
+    taken = set(blocks.values())
+    free = iter([number for number in range(ORIGIN_BLOCKS - 1) if number not in taken])
+    for name in names:
+        if name not in blocks:
+            blocks[name] = next(free, ORIGIN_BLOCKS - 1)
+    return blocks
+
+
+def named_rows(blocks: Mapping[str, int]) -> list[tuple[int, Row]]:
+    """Return ``(cell, row)`` for all rows that are in use, origin blocks under their names, families unbroken."""
+    rows = list(enumerate(ROWS[:_ORIGIN_FIRST]))
+    named = {number: name for name, number in blocks.items() if number < ORIGIN_BLOCKS - 1}
+    if ORIGIN_BLOCKS - 1 in blocks.values():
+        named[ORIGIN_BLOCKS - 1] = OTHER
+    lent = [
+        (_ORIGIN_FIRST + number * _ORIGIN_WIDTH + offset, row)
+        for number, name in sorted(named.items())
+        for offset, row in enumerate(_origin_block(name))
+    ]
+    return rows + sorted(lent, key=lambda pair: pair[1].name)
