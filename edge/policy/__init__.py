@@ -1,0 +1,10 @@
+"""
+May this request pass, and where to.
+
+``route.py`` says which route a request takes; ``forwarded.py`` says who the client is when it came through a proxy of
+ours. Values in, values out.
+
+Refuses to know: configuration files, sockets, time, what an origin is.
+
+Source: the Kubernetes Gateway API's HTTPRoute for what "most specific" means; RFC 7239 for ``Forwarded``.
+"""
