@@ -24,7 +24,7 @@ class Kind(Enum):
     """How a row's cells behave."""
 
     COUNTER = "counter"  # only grows; summed over slots and generations
-    GAUGE = "gauge"  # what is true now; summed over slots, zeroed when a new worker takes the slot
+    GAUGE = "gauge"  # what is true now; summed over slots, zeroed when a slot's holder is gone
     BUCKET = "bucket"  # one bucket of a histogram, not cumulative; label ``le``
     SUM = "sum"  # the histogram's sum, in microseconds
 
@@ -228,10 +228,8 @@ ROWS: Final[tuple[Row, ...]] = tuple(_rows)
 """Every row, in cell order. Those of origins are labelled by block number until :func:`named_rows` names them."""
 
 NAMES: Final[tuple[str, ...]] = tuple(row.flat for row in ROWS)
-"""What the shared page is made with: ``Counters(NAMES, slots)``."""
-
-GAUGES: Final[tuple[int, ...]] = tuple(at for at, row in enumerate(ROWS) if row.kind is Kind.GAUGE)
-"""The cells a new worker sets to zero in its slot before it says it is ready."""
+GAUGES: Final[frozenset[str]] = frozenset(row.flat for row in ROWS if row.kind is Kind.GAUGE)
+"""What the shared page is made with: ``Counters(NAMES, slots, GAUGES)``."""
 
 
 @dataclass(frozen=True, slots=True)
