@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from edge.message.dates import format_date
 from edge.message.head import Field, Framing, ReplyHead, index
 from edge.message.headers import end_to_end, tokens
-from edge.message.validators import variant_etag
+from edge.message.validators import is_etag, variant_etag
 from edge.reply import cache_status as status_words
 
 if TYPE_CHECKING:
@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 IDENTITY = b"identity"
 VIA = b"1.1 edge"
 
-_OF_OTHER_BYTES = frozenset({b"content-md5", b"digest", b"content-digest", b"repr-digest", b"accept-ranges"})
-"""True of the origin's bytes, not of the ones we made from them (RFC 9530 §2, §3; ranges would cut other bytes)."""
+_OF_OTHER_BYTES = frozenset(
+    {b"content-md5", b"digest", b"content-digest", b"repr-digest", b"accept-ranges", b"content-encoding"}
+)
+"""
+True of the origin's bytes, not of the ones we made from them (RFC 9530 §2, §3; ranges would cut other bytes; an origin
+whose body we code can have said no coding but ``identity``).
+"""
 
 _NOT_ON_304 = frozenset(
     {
@@ -90,7 +95,8 @@ def lasting_fields(
             if name in _OF_OTHER_BYTES:
                 continue
             if name == b"etag":
-                sent.append((name, variant_etag(value, encoding)))
+                if is_etag(value):  # what is no tag cannot name our variant; no tag is better than a wrong one
+                    sent.append((name, variant_etag(value, encoding)))
                 continue
         elif ranges and name == b"accept-ranges":
             continue
