@@ -40,7 +40,7 @@ IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"
 class Aim(Enum):
     """What the reply is for."""
 
-    PASS = "pass"  # the client alone: its conditions and ranges travel on
+    PASS = "pass"  # noqa: S105 - the client alone: its conditions and ranges travel on
     WHOLE = "whole"  # the store: a full reply is asked for, whatever part of it the client wanted
     REFRESH = "refresh"  # a copy that we have: only "is it still the same?" is asked, with the copy's validators
 
