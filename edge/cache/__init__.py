@@ -1,0 +1,25 @@
+"""
+May this reply be kept, may this copy be used, and where copies are.
+
+Three kinds of module, never mixed:
+
+- *policy*, pure: ``key`` and ``vary`` (what is the same request), ``ask`` (what a request says to a cache), ``targeted``
+  and ``freshness`` (how long a reply is good), ``storing`` (may it be kept), ``lookup`` (may a copy be used),
+  ``refresh`` (what a 304, a HEAD or an unsafe method does to copies), ``evict`` (what goes first). Heads and numbers
+  in, a decision with its reason out. None of them raises on any bytes a peer may send.
+- *shapes*: ``copy``, what a stored reply is, and its encoding.
+- *store*: LMDB, one environment for every process of the edge; ``keeper``, the process that keeps it in bounds.
+
+Refuses to know sockets, clocks, routes and encodings' bytes. A reason not to store, to bypass or to miss is an enum member
+whose value is the word in the log, in the metric and in ``Cache-Status``.
+
+Where the cache-tests suite and an RFC disagree we follow the RFC:
+
+- ``vary-normalise-lang-select``: a copy is reused for another ``Accept-Language`` only if both values mean the same
+  (RFC 9111 §4.1), not because its ``Content-Language`` happens to be the client's first wish.
+- ``cdn-max-age-case-insensitive``: keys of a structured dictionary are lower case (RFC 9651 §3.2).
+- ``pragma-*``: ``Pragma`` says nothing to a cache any more (RFC 9111 §5.4).
+- ``304-etag-update-response-ETag``: a 304 with another strong validator updates nothing (RFC 9111 §4.3.4).
+
+Source: RFC 9110 §9, §12.5, §13, §15; RFC 9111; RFC 5861; RFC 8246; RFC 9211; RFC 9213.
+"""

@@ -1,0 +1,279 @@
+"""
+May this reply be kept?
+
+Decides that, and makes the :class:`~edge.cache.copy.Copy` of what may; not keeping always has a reason. Does not know
+where copies are kept, nor whether there is room. A route's own rules (cap, override, ignore) come before and after, not in.
+
+Choices where the standards leave one:
+
+- ``Set-Cookie``: kept when the origin gave a lifetime of its own accord, by any field. RFC 9111 §7.3 says the field by
+  itself does not inhibit caching, and the cache-tests suite requires it (``headers-store-Set-Cookie``). On a lifetime that
+  we would have to guess it is not kept: an origin that forgot both must not hand one visitor's session to the next.
+- Without lifetime *and* validator there is nothing to gain; without lifetime but with a validator the copy is kept and asked
+  about each time.
+- ``POST``: kept for GET only when RFC 9110 §9.3.3 allows it, with an explicit lifetime and a ``Content-Location`` that is
+  the target itself.
+- ``s-maxage`` forbids to serve stale as ``proxy-revalidate`` does, but a ``stale-while-revalidate`` or ``stale-if-error`` that
+  stands beside it is an extension that overrides this (RFC 9111 §4), and every CDN reads the pair so. Beside ``must-revalidate``
+  or ``proxy-revalidate`` by name it is void: the more restrictive directive counts (§4.2.1).
+- Replies that depend on a part of the request that is in no key (its ranges, conditions, body or sheer size) are never kept:
+  one client could otherwise make the answer for all.
+
+Invariant: never raises.
+Source: RFC 9111 §3, §4.2.2, §7.1; RFC 9110 §9.3.3, §15.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+from edge.cache.ask import Method
+from edge.cache.copy import Copy
+from edge.cache.freshness import HEURISTIC_STATUSES, Basis, control_of, gmt_date, initial_age, lifetime
+from edge.cache.key import resolve
+from edge.cache.vary import STAR, vary_names
+from edge.message.dates import parse_date
+from edge.message.head import Framing
+from edge.message.headers import end_to_end
+from edge.message.validators import is_etag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from edge.cache.ask import Ask
+    from edge.message.cache_control import CacheControl
+    from edge.message.head import Field, ReplyHead
+
+
+class Unstored(Enum):
+    """Why a reply is not kept. The value is the word in the log, the metric and Cache-Status; the comment its source."""
+
+    METHOD = "method"  # RFC 9111 §3: only replies to GET, and the rare POST, are kept
+    REQUEST_BODY = "request-body"  # a GET with content: what it said is not in the key
+    REQUEST_NO_STORE = "request-no-store"  # §5.2.1.5
+    INTERIM = "interim"  # §3: the status is not final
+    PARTIAL = "partial"  # §3.3: 206, and 416, belong to one request's ranges
+    NOT_MODIFIED = "not-modified"  # §3: a 304 is not a representation; refresh deals with ours
+    REQUEST_SPECIFIC = "request-specific"  # the status speaks of this request's conditions, body or size
+    MUST_UNDERSTAND = "must-understand"  # §5.2.2.3: and we don't know the status
+    NO_STORE = "no-store"  # §5.2.2.5
+    PRIVATE = "private"  # §5.2.2.7
+    AUTHORIZATION = "authorization"  # §3.5: and nothing allows a shared cache to keep it
+    VARY_STAR = "vary-star"  # §4.1: it would never match again
+    STATUS = "status"  # §3, §4.2.2: no lifetime given, and none may be guessed for this status
+    SET_COOKIE = "set-cookie"  # no lifetime given, and it sets a cookie: see above
+    NO_FRESHNESS = "no-freshness"  # §3: neither lifetime nor validator: nothing to gain
+    ALREADY_STALE = "already-stale"  # its lifetime is over, and it has no validator to ask with
+    TOO_LARGE = "too-large"  # longer than max_object, as announced or as it came
+    TRUNCATED = "truncated"  # §3.3: it ended before its length, or its origin died
+    CLIENT_LEFT = "client-left"  # the fetch was given up because nobody waited for it any more
+    PURGED = "purged"  # it was fetched before a purge or invalidation that came while it was under way
+    STORE_FULL = "store-full"  # no room until the keeper has made some
+    STORE_BUSY = "store-busy"  # another fill of the same key is under way, by a living process
+    STORE_BROKEN = "store-broken"  # the database is damaged; it is set aside at the next start
+    OFF = "off"  # no [cache] path
+
+
+@dataclass(slots=True, frozen=True)
+class NotStored:
+    """A reply that is not kept. Compare ``reason``."""
+
+    reason: Unstored
+
+
+_NOT: Final = {reason: NotStored(reason) for reason in Unstored}
+
+
+def not_stored(reason: Unstored) -> NotStored:
+    """Return the one value for *reason*."""
+    return _NOT[reason]
+
+
+UNDERSTOOD: Final = frozenset(
+    {200, 201, 202, 203, 204, 205, 207, 208, 226}
+    | {300, 301, 302, 303, 305, 307, 308}
+    | {400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 416, 417, 421, 422, 423, 424}
+    | {425, 426, 428, 429, 431, 451}
+    | {500, 501, 502, 503, 504, 505, 506, 507, 508, 511},
+)
+"""Registered statuses whose caching needs nothing special; not 206 and 304, which do."""
+
+_REQUEST_SPECIFIC: Final = frozenset({412, 413, 417, 421, 425, 426, 428, 431})
+"""Preconditions, content, expectations, connections and size of one request: none of them is in a key."""
+
+
+def may_store(
+    ask: Ask,
+    reply: ReplyHead,
+    *,
+    request_wall: float,
+    response_wall: float,
+    max_object: int | None = None,
+) -> Copy | NotStored:
+    """
+    Decide whether *reply* may be kept as the answer to *ask*.
+
+    Args:
+        ask: what was asked. Conditions and ranges of the client must not have been sent to the origin, or the reply is
+            kept for what it is: a 206 and a 304 never.
+        reply: the final head.
+        request_wall: when the request left.
+        response_wall: when this head arrived.
+        max_object: bytes; None = any size.
+
+    Returns:
+        A copy with neither ids nor bodies, for the store to complete; or the reason why not.
+
+    Raises:
+        Nothing.
+    """
+    index = reply.index
+    cc, _ = control_of(index)
+    reason = _refusal(ask, reply, cc)
+    if reason is not None:
+        return _NOT[reason]
+    if max_object is not None and reply.framing is Framing.LENGTH and (reply.length or 0) > max_object:
+        return _NOT[Unstored.TOO_LARGE]
+    names = vary_names(index.get(b"vary"))
+    if names is STAR:
+        return _NOT[Unstored.VARY_STAR]
+    copy = draft(
+        ask,
+        status=reply.status,
+        reason=reply.reason,
+        fields=reply.fields,
+        index=index,
+        names=names,
+        request_wall=request_wall,
+        response_wall=response_wall,
+    )
+    if isinstance(copy, Unstored):
+        return _NOT[copy]
+    if ask.method is not Method.GET and not (copy.is_explicit and _is_its_own_location(ask, reply)):
+        return _NOT[Unstored.METHOD]
+    copy.length = reply.length or 0
+    return copy
+
+
+def _refusal(ask: Ask, reply: ReplyHead, cc: CacheControl) -> Unstored | None:
+    """Go through RFC 9111 §3 as far as it does not depend on lifetimes."""
+    status = reply.status
+    if ask.method is not Method.GET and not (ask.name == b"POST" and b"content-location" in reply.index):
+        return Unstored.METHOD
+    if ask.method is Method.GET and ask.bypass is not None:
+        return Unstored.REQUEST_BODY if ask.bypass.value == Unstored.REQUEST_BODY.value else Unstored.METHOD
+    if ask.cc.no_store:
+        return Unstored.REQUEST_NO_STORE
+    if status < 200:
+        return Unstored.INTERIM
+    if status in {206, 416}:
+        return Unstored.PARTIAL
+    if status == 304:
+        return Unstored.NOT_MODIFIED
+    if status in _REQUEST_SPECIFIC:
+        return Unstored.REQUEST_SPECIFIC
+    if cc.must_understand:
+        if status not in UNDERSTOOD:
+            return Unstored.MUST_UNDERSTAND
+    elif cc.no_store:
+        return Unstored.NO_STORE
+    if cc.private:
+        return Unstored.PRIVATE
+    if ask.is_authorized and not (cc.public or cc.must_revalidate or cc.s_maxage is not None):
+        return Unstored.AUTHORIZATION
+    return None
+
+
+def _is_its_own_location(ask: Ask, reply: ReplyHead) -> bool:
+    """RFC 9110 §9.3.3: is what a POST answered the representation of the target itself?"""
+    if not 200 <= reply.status < 300:
+        return False
+    where = resolve(ask.scheme, ask.authority, ask.target, reply.index[b"content-location"])
+    return where == (ask.scheme, ask.authority, ask.target)
+
+
+def draft(
+    ask: Ask,
+    *,
+    status: int,
+    reason: bytes,
+    fields: list[Field],
+    index: Mapping[bytes, bytes],
+    names: tuple[bytes, ...],
+    request_wall: float,
+    response_wall: float,
+) -> Copy | Unstored:
+    """
+    Work out what is kept of a reply that nothing forbids to keep: its lifetime, its age, its validators.
+
+    Also for a head that a 304 has brought up to date. The copy has neither ids nor length nor bodies.
+
+    Returns:
+        The reason if there is nothing to gain by keeping it.
+    """
+    cc, is_targeted = control_of(index)
+    lifetime_s, basis = lifetime(index, cc, status, response_wall, is_targeted=is_targeted)
+    age = initial_age(index, request_wall, response_wall)
+    etag = index.get(b"etag")
+    if etag is not None and not is_etag(etag):
+        etag = None
+    last_modified = index.get(b"last-modified")
+    if last_modified is not None and parse_date(last_modified) is None:
+        last_modified = None
+    if basis is not Basis.EXPLICIT:
+        if not (status in HEURISTIC_STATUSES or cc.public):
+            return Unstored.STATUS
+        if b"set-cookie" in index:
+            return Unstored.SET_COOKIE
+    is_strict = cc.must_revalidate or cc.proxy_revalidate or cc.no_cache
+    swr_s = 0 if is_strict else cc.stale_while_revalidate or 0
+    sie_s = None if is_strict else cc.stale_if_error
+    if etag is None and last_modified is None:
+        if cc.no_cache or basis is Basis.NONE:
+            return Unstored.NO_FRESHNESS
+        if lifetime_s + max(swr_s, sie_s or 0) <= age:
+            return Unstored.ALREADY_STALE
+    date = gmt_date(index.get(b"date"))
+    return Copy(
+        copy_id=0,
+        key=ask.key,
+        url=ask.url,
+        status=status,
+        reason=reason,
+        fields=kept_fields(fields, index, cc.no_cache_fields + cc.private_fields),
+        vary=ask.select(names),
+        request_wall=request_wall,
+        response_wall=response_wall,
+        date_wall=response_wall if date is None else date,
+        initial_age=age,
+        lifetime_s=lifetime_s,
+        is_explicit=basis is Basis.EXPLICIT,
+        swr_s=swr_s,
+        sie_s=sie_s,
+        must_revalidate=is_strict or cc.s_maxage is not None,
+        no_cache=cc.no_cache,
+        is_invalid=False,
+        no_transform=_is_untouchable(index, cc),
+        etag=etag,
+        last_modified=last_modified,
+        length=0,
+        bodies={},
+        stored_wall=response_wall,
+    )
+
+
+def _is_untouchable(index: Mapping[bytes, bytes], cc: CacheControl) -> bool:
+    """``no-transform`` binds every intermediary, so it counts in ``Cache-Control`` even where a targeted field speaks."""
+    return cc.no_transform or b"no-transform" in index.get(b"cache-control", b"").lower()
+
+
+def kept_fields(fields: list[Field], index: Mapping[bytes, bytes], named: Iterable[bytes]) -> list[Field]:
+    """
+    Return the fields that are stored: end-to-end ones, without ``age`` and without what a directive named.
+
+    Source: RFC 9111 §3.1, §5.2.2.4, §5.2.2.7.
+    """
+    dropped = {b"age", *named}
+    return [entry for entry in end_to_end(fields, dict(index)) if entry[0] not in dropped]
