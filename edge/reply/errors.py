@@ -192,7 +192,8 @@ def _choose(accept: bytes) -> bytes:
     for offered in _OFFERED:
         named = said.get(offered)
         taken = named if named is not None else said.get(offered.partition(b"/")[0] + b"/*", said.get(b"*/*", 0.0))
-        if (taken, named is not None) > best and (named is not None or offered == PLAIN):
+        asked_for = named is not None or offered == PLAIN
+        if taken and asked_for and (taken, named is not None) > best:
             best, kind = (taken, named is not None), offered
     return kind
 
