@@ -40,8 +40,8 @@ class Word(Enum):
     LEAVE = b"leave"  # master: take what is pending in your queues, then accept no more, finish what you carry, go
     RELOAD_CERTS = b"reload_certs"  # master: payload: what ContextStore packs; descriptors: its memfds
     REOPEN_LOGS = b"reopen_logs"  # master: payload: names, comma-separated; descriptors: the files in that order
-    SWEEP = b"sweep"  # master: payload: listener numbers, comma-separated; descriptors: queues nobody holds any more;
-    #                   take every connection pending in them, then close them
+    TAKE = b"take"  # master: payload: a listener's address as configured; descriptors: connections accepted from a
+    #                 queue nobody holds any more; serve them as if accepted from that listener
     GONE = b""  # the other side has closed or died; nothing follows
 
 

@@ -40,6 +40,8 @@ class Heritage:
             Non-blocking. They stay the master's: closing one here takes nothing from whoever comes next.
         admin: the socket that answers /metrics, shared by all workers, or None.
         channel: to the master. Say READY on it once connections are taken; GONE on it means drain and leave.
+        origin_blocks: which block of counters each origin was lent, as ``edge.observe.names.assign_origins`` says; kept
+            over reloads, so that an origin's numbers go on.
         logs: open files by what is written to them (``"access"``, ``"errors"``), for those that are paths.
     """
 
@@ -57,6 +59,7 @@ class Heritage:
     channel: Channel
     listeners: list[tuple[Any, socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None
+    origin_blocks: Mapping[str, int] = field(default_factory=dict)
     logs: Mapping[str, int] = field(default_factory=dict)
 
     @property
