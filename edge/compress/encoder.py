@@ -3,7 +3,7 @@ Content codings made: whole bodies, and bodies that are still arriving.
 
 Decides levels' meaning, window sizes and how much work a coding is. Does not know threads or the event loop: it says
 which work is heavy, and whoever has a loop keeps that work off it. All three libraries let other threads run while they
-work (the longest pause seen in one was 0.2 ms).
+work (the longest pause seen in one was 0.2 ms), and an encoder may be used from any thread, one call at a time.
 
 States of an :class:`Encoder`: *open*, where it takes bytes, and *finished*, where it takes nothing.
 Invariant: everything returned, in order, decodes to everything fed; after :meth:`Encoder.flush` all that was fed
@@ -11,8 +11,9 @@ can be decoded from what was returned, so that a slow origin's lines are never h
 
 Windows are small where the body's length is unknown, because such a stream may live for hours (server-sent
 events): about 60 KiB of memory for gzip, 0.6 MiB for br, 0.7 MiB for zstd, against 1.5 and 2.7 MiB with the
-libraries' defaults, for 3 % more bytes. gzip is zlib-ng's: at level 6 the same size as zlib's in half the time; isal was five
-times faster still, but 25 % larger, which costs more over a network than it saves here (``bench/micro/test_encoder.py``).
+libraries' defaults; up to 64 KB the body is no larger for it, a megabyte is 5 to 8 % larger. gzip is zlib-ng's: at
+level 6 the same size as zlib's in about half the time; isal was two to four times faster still but 5 to 25 %
+larger, which costs more over a network than it saves here (``bench/micro/test_encoder.py``).
 
 Source: RFC 1952, RFC 7932 §9.1, RFC 8878, RFC 9659 §3 (no zstd window above 8 MiB).
 """

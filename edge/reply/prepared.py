@@ -45,7 +45,7 @@ class Prepared:
         status: of the reply.
         encoding: of ``body``, as negotiated (``identity`` for the origin's own bytes).
         etag: of this variant, as sent; None if the origin named none.
-        last_modified: wall time, None if absent or not a date.
+        last_modified: wall time that If-Modified-Since is compared with: Last-Modified, or else Date (RFC 9111 §4.3.2).
         fresh_until: wall time at which it becomes stale.
         length: the body's bytes.
         body: what must be sent after :meth:`wire`; None when ``wire`` holds everything.
@@ -99,12 +99,16 @@ class Prepared:
         self.fresh_until = fresh_until_wall
         self.length = length = len(body)
         self.etag: bytes | None = None
-        self.last_modified: float | None = None
+        modified: float | None = None
+        dated: float | None = None
         for name, value in fields:
             if name == b"etag":
                 self.etag = value
             elif name == b"last-modified":
-                self.last_modified = parse_date(value)
+                modified = parse_date(value)
+            elif name == b"date":
+                dated = parse_date(value)
+        self.last_modified = dated if modified is None else modified
         self._age_base = age_base_wall
         self._wire_before = _head_start(status, reason, fields)
         self._wire_after = b"\r\n\r\n" if status in BODILESS else b"\r\ncontent-length: %d\r\n\r\n" % length
