@@ -52,8 +52,8 @@ class OriginRequest:
 
     Attributes:
         authority: what ``host`` will say, unless the origin is configured to get the server's own name.
-        fields: names in lower case, end-to-end; and, when ``upgrade`` or ``te`` must be said to this origin, the
-            ``connection`` field that goes with it. Without ``host``, ``content-length``, ``transfer-encoding``.
+        fields: names in lower case, end-to-end; and, when ``te`` must be said to this origin, the ``connection`` field
+            that goes with it. Without ``host``, ``content-length``, ``transfer-encoding`` and ``upgrade``.
         framing: NONE, LENGTH or CHUNKED; ``length`` is meant with LENGTH only.
         expect_continue: the body waits until the origin says 100, a final reply, or the client sends it anyway.
         upgrade: the protocol asked for; 101 makes the connection a tunnel.
@@ -168,17 +168,10 @@ def origin_request(
     _add_provenance(fields, head, peer or UNKNOWN, trusted=trusted)
     fields.append((b"x-request-id", request_id))
 
-    upgrade = head.upgrade if passing else None
-    hops = []
     if b"te" in found and b"trailers" in tokens(found[b"te"]):
-        # we pass trailers on, so we may say so for the client (RFC 9110 §10.1.4); te ends with each connection
+        # we pass trailers on, so we may say so for the client; te ends with each connection (RFC 9110 §10.1.4)
         fields.append((b"te", b"trailers"))
-        hops.append(b"te")
-    if upgrade is not None:
-        fields.append((b"upgrade", upgrade))
-        hops.append(b"upgrade")
-    if hops:
-        fields.append((b"connection", b", ".join(hops)))
+        fields.append((b"connection", b"te"))
 
     framing = head.framing if passing else Framing.NONE
     return OriginRequest(
@@ -189,7 +182,7 @@ def origin_request(
         framing,
         head.length if framing is Framing.LENGTH else 0,
         head.expect_continue and framing is not Framing.NONE,
-        upgrade,
+        head.upgrade if passing else None,
     )
 
 

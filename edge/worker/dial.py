@@ -295,7 +295,7 @@ async def _connect_unix(path: str) -> socket.socket:
     except OSError as cause:
         raise _refused(cause, path) from cause
     try:
-        while (said := sock.connect_ex(path)) == errno.EAGAIN:
+        while (said := sock.connect_ex(path)) == errno.EAGAIN:  # noqa: ASYNC110 - no event tells when it has room
             await trio.sleep(BUSY_PAUSE_S)
         _check(said)
     except BaseException as cause:
