@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import re
 
-NAME = b"edge"
-
 FWD = frozenset({"bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"})
 """The reasons for going forward that RFC 9211 §2.2 registers."""
 
