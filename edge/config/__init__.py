@@ -8,3 +8,10 @@ Refuses to know: what a setting is used for, certificates' contents, sockets, pr
 """
 
 from __future__ import annotations
+
+from edge.config.load import Loaded, load, parse
+from edge.config.problem import Problem, Severity
+from edge.config.schema import Change
+from edge.config.tree import Config
+
+__all__ = ["Change", "Config", "Loaded", "Problem", "Severity", "load", "parse"]

@@ -91,11 +91,12 @@ class Row:
         name: as in the file; the tree's field may carry a unit behind it (``drain`` is ``drain_s``).
         field: its name in the tree.
         kind: how its value is read.
-        default: the tree's value if the file is silent; REQUIRED if the file may not be.
+        default: the tree's value if nobody gives one; REQUIRED if there is none.
         least, most: bounds of a number, in the tree's unit, both allowed; None is unbounded.
         needs: what changing it needs on reload.
         says: one sentence for whoever writes the file.
         example: TOML shown in the reference where there is no default to show.
+        required: the file must have it, even where the tree has a default.
     """
 
     name: str
@@ -107,11 +108,7 @@ class Row:
     needs: Change
     says: str
     example: str | None
-
-    @property
-    def required(self) -> bool:
-        """Whether the file must have it."""
-        return self.default is REQUIRED
+    required: bool
 
 
 class _Required:
@@ -134,6 +131,7 @@ def setting(
     most: float | None = None,
     needs: Change = Change.WORKERS,
     example: str | None = None,
+    required: bool = False,
 ) -> Any:
     """
     Declare a setting in a class decorated with :func:`table`.
@@ -141,14 +139,15 @@ def setting(
     Args:
         kind: how its value is read.
         says: one sentence.
-        default: immutable; left out, the file must have it.
+        default: immutable.
         name: in the file, if the field is called otherwise.
         least: lower bound in the tree's unit.
         most: upper bound in the tree's unit.
         needs: what changing it needs.
         example: TOML for the reference.
+        required: the file must have it; it must where there is no default.
     """
-    row = Row(name or "", "", kind, default, least, most, needs, says, example)
+    row = Row(name or "", "", kind, default, least, most, needs, says, example, required or default is REQUIRED)
     if default is REQUIRED:
         return dataclasses.field(metadata={"row": row})
     if type(default).__hash__ is None:  # a read-only mapping, before Python 3.12

@@ -365,7 +365,7 @@ class Route:
     path: str = setting(
         kinds.PathPrefix(), "A prefix, on segment borders: /api is /api and /api/x, not /apix.", default="/"
     )
-    origin: str = setting(kinds.Text(), "The name of an [origin.NAME].", default="", example='"shop"')
+    origin: str = setting(kinds.Text(), "The name of an [origin.NAME].", default="", required=True, example='"shop"')
 
 
 @table

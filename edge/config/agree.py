@@ -1,0 +1,219 @@
+"""
+Where the parts of a configuration contradict each other, though each for itself is well formed.
+
+Works on what could be read: a part that could not is missing, and is not missed here. The raw tables are looked at only
+for what the tree cannot tell: whether something was written at all.
+
+Does not know: positions; it names the key, and the reader knows where that stands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from edge.config.kinds import did_you_mean, size_words
+from edge.config.problem import Severity
+from edge.config.tree import Admin, CacheConfig, Certificate, Compression, Listener, Origin, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from edge.config.positions import Path as Key
+
+P = TypeVar("P")
+
+ERROR, WARNING = Severity.ERROR, Severity.WARNING
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """What does not fit together: the value at *key*, and with what."""
+
+    key: Key
+    message: str
+    severity: Severity = ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """
+    Every table that could be read, by its key, in the order of the file; and the raw text's tables.
+
+    What is named by key is what the operator wrote, so a default never disagrees with anything.
+    """
+
+    made: Mapping[Key, object]
+    raw: Mapping[str, Any]
+
+    def all(self, cls: type[P]) -> Iterator[tuple[Key, P]]:
+        """Every part of one class with its key."""
+        for key, part in self.made.items():
+            if isinstance(part, cls):
+                yield key, part
+
+    def wrote(self, name: str) -> bool:
+        """Whether the file has a top-level *name* that is not empty."""
+        return bool(self.raw.get(name))
+
+
+def disagreements(parts: Parts) -> Iterator[Disagreement]:
+    """Find everything in *parts* that contradicts itself."""
+    yield from _listeners(parts)
+    yield from _certificates(parts)
+    yield from _cache(parts)
+    yield from _compression(parts)
+    yield from _origins(parts)
+    yield from _routes(parts)
+
+
+def _listeners(parts: Parts) -> Iterator[Disagreement]:
+    if not parts.wrote("listener"):
+        yield Disagreement(
+            (), 'nothing listens; expected at least one [[listener]] with an address such as "0.0.0.0:443"'
+        )
+    taken: dict[str, Key] = {}
+    for key, listener in parts.all(Listener):
+        address = (*key, "address")
+        if listener.address in taken:
+            yield Disagreement(address, f"{listener.address!r} is listened on twice; expected each address once")
+        elif listener.port or listener.kind != "tcp":  # port 0 is a different one each time
+            taken[listener.address] = key
+        if listener.tls and listener.redirect:
+            yield Disagreement(
+                (*key, "redirect"), "clients here use https already and would be sent in a circle; expected tls = false"
+            )
+        if listener.tls and not parts.wrote("certificate"):
+            yield Disagreement((*key, "tls"), "there is no certificate to show; expected a [[certificate]]")
+        if not listener.tls and (listener.client_ca or listener.client_verify != "none"):
+            setting = "client_ca" if listener.client_ca else "client_verify"
+            yield Disagreement((*key, setting), "only TLS clients show certificates; expected tls = true")
+        yield from _client_verify(key, listener)
+    for key, admin in parts.all(Admin):
+        if admin.address is not None and admin.address in taken:
+            yield Disagreement(
+                (*key, "address"),
+                f"{admin.address!r} is a [[listener]]'s address; expected one of its own, for operators only",
+            )
+
+
+def _client_verify(key: Key, part: Listener | Certificate) -> Iterator[Disagreement]:
+    if part.client_verify != "none" and part.client_ca is None:
+        yield Disagreement(
+            (*key, "client_verify"), "there is nothing to verify against; expected a client_ca beside it"
+        )
+    if part.client_verify == "none" and part.client_ca is not None:
+        yield Disagreement(
+            (*key, "client_ca"), 'clients are not asked for a certificate; expected client_verify = "required"', WARNING
+        )
+
+
+def _certificates(parts: Parts) -> Iterator[Disagreement]:
+    seen: set[tuple[object, ...]] = set()
+    for key, certificate in parts.all(Certificate):
+        pair = (certificate.chain, certificate.key)
+        if certificate.directory is not None:
+            if pair != (None, None):
+                yield Disagreement(
+                    key, "a [[certificate]] is either chain and key, or a directory; expected one of the two"
+                )
+        elif certificate.chain is None:
+            what = "chain" if certificate.key else "chain and key, or directory"
+            yield Disagreement(key, f"this [[certificate]] names no {what}")
+        elif certificate.key is None:
+            yield Disagreement(key, "this [[certificate]] has a chain but no key; expected the key that belongs to it")
+        if (*pair, certificate.directory) in seen:
+            yield Disagreement(key, "this [[certificate]] is the same as one before; expected each once", WARNING)
+        seen.add((*pair, certificate.directory))
+        yield from _client_verify(key, certificate)
+    listeners = [listener for _, listener in parts.all(Listener)]
+    if seen and listeners and not any(listener.tls for listener in listeners):
+        key = next(key for key, _ in parts.all(Certificate))
+        yield Disagreement(key, "no listener uses certificates; expected a [[listener]] with tls = true", WARNING)
+
+
+def _cache(parts: Parts) -> Iterator[Disagreement]:
+    for key, cache in parts.all(CacheConfig):
+        table = parts.raw["cache"]
+        if cache.path is None and "path" not in table:
+            yield Disagreement(
+                key, "without a path nothing is stored; expected path = ... or no [cache] at all", WARNING
+            )
+        if cache.max_object > cache.size:
+            setting = "max_object" if "max_object" in table else "size"
+            shown = size_words(cache.max_object)
+            yield Disagreement(
+                (*key, setting),
+                f"one object may have {shown}, more than the whole store; expected max_object below size",
+                WARNING,
+            )
+
+
+def _compression(parts: Parts) -> Iterator[Disagreement]:
+    for key, compression in parts.all(Compression):
+        for at, encoding in enumerate(compression.encodings):
+            if encoding in compression.encodings[:at]:
+                yield Disagreement((*key, "encodings"), f"{encoding!r} is named twice; expected each encoding once")
+
+
+def _origins(parts: Parts) -> Iterator[Disagreement]:
+    used = {route.origin for _, route in parts.all(Route)}
+    listeners = [listener for _, listener in parts.all(Listener) if listener.kind == "tcp"]
+    for key, origin in parts.all(Origin):
+        if origin.name not in used:
+            yield Disagreement(key, f"no [[route]] leads to origin {origin.name!r}", WARNING)
+        seen: set[str] = set()
+        for at, server in enumerate(origin.servers):
+            if server.url in seen:
+                yield Disagreement(
+                    (*key, "servers", at), f"{server.url!r} is named twice; expected a weight instead", WARNING
+                )
+            seen.add(server.url)
+            if any(_is_same_place(listener, server.host, server.port) for listener in listeners):
+                yield Disagreement(
+                    (*key, "servers", at),
+                    f"{server.url!r} is this edge itself: requests would go round in a circle",
+                    WARNING,
+                )
+        if (*key, "tls") in parts.made and not any(server.scheme == "https" for server in origin.servers):
+            yield Disagreement(
+                (*key, "tls"), "no server of this origin is https; expected one, or no tls settings", WARNING
+            )
+
+
+def _is_same_place(listener: Listener, host: str, port: int) -> bool:
+    if listener.port != port or not port:
+        return False
+    try:
+        target = ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        return False
+    bound = ip_address(listener.host)
+    return bound == target or (bound.is_unspecified and target.is_loopback)
+
+
+def _routes(parts: Parts) -> Iterator[Disagreement]:
+    written = parts.raw.get("origin")
+    origins = list(written) if isinstance(written, dict) else []
+    first: dict[tuple[str | None, str], str] = {}
+    for key, route in parts.all(Route):
+        if route.origin and route.origin not in origins:
+            near = did_you_mean(route.origin, origins)
+            known = near or (
+                f"; expected one of {', '.join(origins)}" if origins else f"; expected [origin.{route.origin}]"
+            )
+            yield Disagreement((*key, "origin"), f"there is no origin {route.origin!r}{known}")
+        matches = (route.host, route.path)
+        if matches in first:
+            host = "any host" if route.host is None else repr(route.host)
+            yield Disagreement(
+                key,
+                f"this [[route]] is never taken: one before it has the same host and path ({host}, {route.path!r}) "
+                f"and leads to {first[matches]!r}",
+            )
+        else:
+            first[matches] = route.origin
+    serving = [key for key, listener in parts.all(Listener) if listener.redirect is None]
+    if serving and not parts.wrote("route"):
+        yield Disagreement(serving[0], "nothing can be answered here; expected at least one [[route]]", WARNING)
