@@ -23,16 +23,16 @@ class Counters:
 
     Attributes:
         names: the columns, in order; a constant like ``HITS`` is an index into it.
-        gauges: the columns that say how many there are now.
+        gauges: those of them that say how many there are now.
     """
 
     __slots__ = ("_width", "_words", "gauges", "names", "page", "slots")
 
     def __init__(
-        self, names: tuple[str, ...], slots: int, gauges: tuple[int, ...] = (), page: Page | None = None
+        self, names: tuple[str, ...], slots: int, gauges: frozenset[str] = frozenset(), page: Page | None = None
     ) -> None:
         assert len(set(names)) == len(names), "a name counts one thing"
-        assert all(0 <= index < len(names) for index in gauges), "a gauge is one of the names"
+        assert gauges <= set(names), "a gauge is one of the names"
         self.names = names
         self.slots = slots
         self.gauges = gauges
@@ -69,5 +69,6 @@ class Counters:
     def forget_gauges(self, slot: int) -> None:
         """Set the gauges of *slot* to zero: its holder is gone and with it what they counted."""
         row = self.slot(slot)
-        for index in self.gauges:
-            row[index] = 0
+        for index, name in enumerate(self.names):
+            if name in self.gauges:
+                row[index] = 0
