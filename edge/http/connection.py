@@ -1,0 +1,140 @@
+"""
+The server side of any HTTP version, as the lanes see it.
+
+A connection turns received bytes into events and replies into bytes to write. It has no socket and no clock, and it
+never waits: lack of bytes is :data:`~edge.http.events.NEED_DATA`. Each exchange is named by its *stream*.
+
+Calling a method in a state where it has no meaning (a body before its head, a second reply) is a bug of ours and
+raises ``AssertionError``. What a client does wrong is raised by :meth:`Connection.next_event` alone, once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge.http.events import Body, End, Request, Wait
+    from edge.http.out import Out
+    from edge.message.head import Field, ReplyHead
+
+
+class Connection(Protocol):
+    """
+    One client's connection.
+
+    Attributes:
+        width: exchanges that may be open at once; 1 for HTTP/1.1.
+        out: bytes waiting to be written.
+        closing: nothing more will be read; close once *out* is empty.
+        lingers: (when closing) the client may still be sending: half-close and discard for a moment, so that
+            a reset does not destroy our last words on their way (RFC 9112 §9.6).
+        torn: (when closing) a reply was cut short and the close itself must say so: no close_notify, reset if need be.
+        plain: the open exchange may be answered with :meth:`send_whole`.
+    """
+
+    width: int
+    out: Out
+    closing: bool
+    lingers: bool
+    torn: bool
+    plain: bool
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes as read; never none. They are only looked at by :meth:`next_event`."""
+        ...
+
+    def receive_eof(self) -> None:
+        """Note that the client will send nothing more."""
+        ...
+
+    def next_event(self) -> Request | Body | End | Wait:
+        """
+        Return what happened next.
+
+        Raises:
+            ClientFault: the client broke the protocol; said once, the connection is closing from then on. Answer with
+                :meth:`refuse` if the fault has a ``reply``.
+        """
+        ...
+
+    def send_interim(self, stream: int, head: ReplyHead) -> None:
+        """Send a 1xx reply other than 101; dropped if the client cannot know it (HTTP/1.0)."""
+        ...
+
+    def send_head(self, stream: int, head: ReplyHead) -> None:
+        """
+        Send the head of the final reply, and decide how its body is framed.
+
+        Args:
+            stream: of the exchange.
+            head: end-to-end fields only. Framing LENGTH needs ``length``; CHUNKED and CLOSE both mean "not known
+                yet". A reply that by its status or the request's method has no body is whole with this call and
+                :meth:`send_end`; :meth:`send_body` must not be called for it.
+        """
+        ...
+
+    def send_body(self, stream: int, data: bytes | memoryview) -> None:
+        """Send some of the body; none is allowed and does nothing."""
+        ...
+
+    def send_end(self, stream: int, trailers: Sequence[Field] = ()) -> None:
+        """End the reply and with it the exchange. Trailers are dropped where the framing cannot carry them."""
+        ...
+
+    def send_whole(self, stream: int, wire: bytes, body: bytes | memoryview | None) -> None:
+        """
+        Send a complete reply whose HTTP/1.1 head was rendered before, and end the exchange. Only while *plain*.
+
+        Args:
+            stream: of the exchange.
+            wire: the head, or the head and a small body.
+            body: what follows *wire*.
+        """
+        ...
+
+    def refuse(self, stream: int | None, head: ReplyHead, body: bytes) -> None:
+        """Send an error reply and close. *stream* is None when no exchange was opened by what is refused."""
+        ...
+
+    def abort(self) -> None:
+        """Give up a reply that cannot be completed: nothing more is sent, and the close must not look like an end."""
+        ...
+
+    def tunnel(self, stream: int, head: ReplyHead) -> None:
+        """
+        Send 101; from now on bytes are carried verbatim both ways, as Body and by :meth:`send_body`.
+
+        The client's end of file is an End; :meth:`send_end` ends the other direction and closes.
+        """
+        ...
+
+    @property
+    def at_rest(self) -> bool:
+        """No exchange is open and nothing waits in either direction: safe to close."""
+        ...
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not yet looked at: stop reading when they are many."""
+        ...
+
+    @property
+    def reads_body(self) -> bool:
+        """The client's next bytes belong to the body of a request."""
+        ...
+
+    @property
+    def tunnels(self) -> bool:
+        """Bytes are carried verbatim both ways."""
+        ...
+
+    def leave(self, *, at_once: bool = True) -> None:
+        """
+        Drain: the next reply is the last and says so.
+
+        Args:
+            at_once: close a connection at rest now. False lets it ask once more: its next request may be on its way.
+        """
+        ...
