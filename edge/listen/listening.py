@@ -8,10 +8,10 @@ before the generation that used it has left: first :meth:`Listening.open`, later
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.listen.bind import CannotListen
-from edge.listen.queues import Queues, Wanted
+from edge.listen.queues import Queues, Wanted, adopted
 
 if TYPE_CHECKING:
     import socket
@@ -63,9 +63,46 @@ class Listening:
                 failed.append(problem)
         return failed
 
-    def adopt(self, address: str, queues: Queues) -> None:
-        """Go on with sockets that a master before us opened for *address*."""
-        self.queues[address] = queues
+    @classmethod
+    def adopt(cls, will: dict[str, Any]) -> Listening:
+        """Go on with the sockets that :meth:`will` of a master before us names."""
+        named = {name: [adopted(fd) for fd in fds] for name, fds in will["named"].items()}
+        listening = cls(named)
+        for left in will["queues"]:
+            queues = Queues.adopt(left["address"], left["backlog"], left["own"], left["shared"])
+            listening.queues[queues.address] = queues
+        return listening
+
+    def will(self) -> dict[str, Any]:
+        """Return what :meth:`adopt` needs, as JSON can say it. Descriptors are by number: they must be inherited."""
+        return {
+            "named": {name: [sock.fileno() for sock in socks] for name, socks in self.named.items()},
+            "queues": [
+                {"address": queues.address, "backlog": queues.backlog, "own": queues.own(), "shared": queues.shared()}
+                for queues in self.queues.values()
+                if not queues.is_inherited
+            ],
+        }
+
+    def fds(self) -> list[int]:
+        """Return every descriptor that :meth:`will` names."""
+        named = [sock.fileno() for socks in self.named.values() for sock in socks]
+        ours = [q.fileno() for queues in self.queues.values() if not queues.is_inherited for q in queues.sockets()]
+        return named + ours
+
+    def spare_places(self, places: int) -> set[int]:
+        """Return the places from *places* on that still have a queue somewhere."""
+        return {place for queues in self.queues.values() for place, _ in queues.own()[1:] if place >= places}
+
+    def pending(self, place: int) -> dict[str, list[socket.socket]]:
+        """Accept what waits in the queues of *place*, by address, for another worker to serve."""
+        found = {address: queues.pending(place) for address, queues in self.queues.items()}
+        return {address: socks for address, socks in found.items() if socks}
+
+    def give_up(self, place: int) -> None:
+        """Close the queues of *place*. What is still pending in them is lost, so take :meth:`pending` first."""
+        for queues in self.queues.values():
+            queues.give_up(place)
 
     def close_except(self, addresses: Iterable[str]) -> list[str]:
         """Close our copies of whatever is not of *addresses*; return what was closed."""
@@ -86,7 +123,8 @@ class Listening:
         for queues in self.queues.values():
             if remove_paths:
                 queues.remove_path()
-            queues.close()
+            if not queues.is_inherited:
+                queues.close()
         self.queues.clear()
         for sockets in self.named.values():
             for sock in sockets:
@@ -95,6 +133,6 @@ class Listening:
 
     def _close(self, address: str) -> None:
         queues = self.queues.pop(address)
-        if not address.startswith("systemd:"):  # those stay, for a later reload
+        if not queues.is_inherited:  # those stay, for a later reload
             queues.remove_path()
             queues.close()

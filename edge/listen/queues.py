@@ -109,8 +109,8 @@ class Queues:
         *own* are (place, descriptor) in the kernel's order, *shared* are descriptors.
         """
         queues = cls(address, backlog)
-        queues._own = [_Queue(place, _adopted(fd)) for place, fd in own]
-        queues._shared = [_adopted(fd) for fd in shared]
+        queues._own = [_Queue(place, adopted(fd)) for place, fd in own]
+        queues._shared = [adopted(fd) for fd in shared]
         for sock in queues._shared:
             name = sock.getsockname()
             if address.startswith("unix:") and isinstance(name, str):
@@ -123,6 +123,11 @@ class Queues:
             sock = open_tcp(host, port, self.backlog)
             port = sock.getsockname()[1]
             self._own.append(_Queue(place, sock))
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether systemd opened it: it is not ours to close."""
+        return self.address.startswith("systemd:")
 
     @property
     def bound(self) -> str:
@@ -216,7 +221,13 @@ class Queues:
                     os.unlink(path)  # noqa: PTH108
 
 
-def _adopted(fd: int) -> socket.socket:
+def adopted(fd: int) -> socket.socket:
+    """
+    Return the socket behind *fd*, which a master before us opened: close-on-exec and non-blocking.
+
+    Raises:
+        CannotListen: it is no socket.
+    """
     os.set_inheritable(fd, False)
     sock = socket.socket(fileno=fd)
     sock.setblocking(False)

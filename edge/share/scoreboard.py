@@ -102,10 +102,6 @@ class Scoreboard:
         """Return the row of *slot*."""
         return self.rows[slot]
 
-    def free(self) -> int | None:
-        """Return the lowest slot that nobody holds, or None."""
-        return next((row.slot for row in self.rows if not row.pid), None)
-
     def ready(self) -> int:
         """How many processes take connections now."""
         return sum(row.ready for row in self.rows)

@@ -1,0 +1,147 @@
+"""
+How a child comes into the world. The only place that forks.
+
+Between the fork and the first line of the child's own: signals as a child takes them, everything closed that is not in
+its heritage, a name, privileges given up, a log of its own. A failure on the way is said on the channel, and the
+child's end is its exit code; it never returns into the master's code.
+
+Python objects of the master's that own descriptors (other children's channels, queues not lent) live on in the
+child below the frames it was forked in; they are never finalised, since the child ends by ``os._exit``, so none
+can close a number that has been given to somebody else.
+
+``gc.freeze`` before the fork keeps what is inherited out of the child's collections, which would write to every
+object and so copy every page.
+
+Source: Varnish ``mgt_child.c`` (descriptors), CPython gc.freeze.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import gc
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from edge.master import privileges, signals
+from edge.observe import error_log
+from edge.share.channel import Word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from edge.config.tree import Config
+    from edge.share.heritage import Heritage
+
+    Main = Callable[[Heritage], int]
+
+SOFTWARE: Final = 70
+"""Exit code for an error of our own (sysexits.h EX_SOFTWARE)."""
+_OOM_SCORE: Final = "200"
+"""The kernel, out of memory, should take a worker, which is replaced, before the master, which is not."""
+_KEEPER_NICE: Final = 10
+
+_log = logging.getLogger("edge.master")
+
+
+def spawn(heritage: Heritage, main: Main, somebody: privileges.Identity | None, keep: Iterable[int]) -> int:
+    """
+    Fork a child that runs *main*.
+
+    Args:
+        heritage: what it inherits.
+        main: its life; returns its exit code.
+        somebody: whom it becomes, or None.
+        keep: descriptors that stay open in it besides those of its heritage and the standard three.
+
+    Returns:
+        Its pid, in the master; in the child this does not return.
+
+    Raises:
+        OSError: the kernel refused to fork.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    gc.freeze()
+    with signals.held_back():
+        pid = os.fork()
+        if pid == 0:
+            _be_born(heritage, main, somebody, set(keep))
+    gc.unfreeze()
+    return pid
+
+
+def inherited(heritage: Heritage) -> set[int]:
+    """Return every descriptor the heritage names."""
+    fds = {heritage.channel.fileno(), *heritage.bells.fds, *heritage.logs.values()}
+    fds |= {sock.fileno() for _, sock in heritage.listeners}
+    if heritage.admin is not None:
+        fds.add(heritage.admin.fileno())
+    return fds
+
+
+def close_all_but(kept: set[int]) -> None:
+    """Close every descriptor that is not of *kept*."""
+    floor = 0
+    for fd in sorted(kept):
+        if fd >= 0:
+            os.closerange(floor, fd)
+            floor = fd + 1
+    os.closerange(floor, os.sysconf("SC_OPEN_MAX"))
+
+
+def _be_born(heritage: Heritage, main: Main, somebody: privileges.Identity | None, keep: set[int]) -> None:
+    code = SOFTWARE
+    try:
+        signals.as_child()
+        close_all_but({0, 1, 2} | keep | inherited(heritage))
+        _stdin_from_nothing()
+        _settle_in(heritage, somebody)
+        code = _live(heritage, main)
+    except BaseException as error:  # noqa: BLE001 - nothing may escape into the master's frames below us
+        _last_words(heritage, error)
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _live(heritage: Heritage, main: Main) -> int:
+    try:
+        return main(heritage)
+    except SystemExit as leave:
+        return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+
+
+def _settle_in(heritage: Heritage, somebody: privileges.Identity | None) -> None:
+    is_keeper = heritage.place < 0
+    name = "keeper" if is_keeper else f"worker {heritage.place}"
+    privileges.name_process("edge-" + name.replace(" ", "-"))
+    with contextlib.suppress(OSError):  # no /proc, or a stricter kernel: it is only a preference
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
+    if is_keeper:
+        os.nice(_KEEPER_NICE)
+        with contextlib.suppress(OSError):  # a seccomp filter may refuse; niceness is enough
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    config: Config = heritage.config
+    fd = heritage.logs.get("errors")
+    error_log.set_up(config.log.errors, level=config.log.level, process=name, fd=None if fd is None else os.dup(fd))
+    privileges.become(somebody)
+    faulthandler.enable()
+
+
+def _stdin_from_nothing() -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+
+def _last_words(heritage: Heritage, error: BaseException) -> None:
+    with contextlib.suppress(Exception):
+        _log.critical("ended by an error of its own", exc_info=error)
+        if not heritage.row.ready:
+            heritage.channel.send(Word.FAILED, f"{type(error).__name__}: {error}".encode())
