@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge.config.kinds import did_you_mean, size_words
 from edge.config.problem import Severity
-from edge.config.tree import Admin, CacheConfig, Certificate, Compression, Listener, Origin, Route
+from edge.config.tree import Admin, CacheConfig, Certificate, Compression, Listener, Origin, OriginServer, Route
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -164,18 +164,14 @@ def _origins(parts: Parts) -> Iterator[Disagreement]:
         if origin.name not in used:
             yield Disagreement(key, f"no [[route]] leads to origin {origin.name!r}", WARNING)
         seen: set[str] = set()
-        for at, server in enumerate(origin.servers):
+        for where, server in parts.all(OriginServer):
+            if where[:-2] != key:
+                continue
             if server.url in seen:
-                yield Disagreement(
-                    (*key, "servers", at), f"{server.url!r} is named twice; expected a weight instead", WARNING
-                )
+                yield Disagreement(where, f"{server.url!r} is named twice; expected a weight instead", WARNING)
             seen.add(server.url)
             if any(_is_same_place(listener, server.host, server.port) for listener in listeners):
-                yield Disagreement(
-                    (*key, "servers", at),
-                    f"{server.url!r} is this edge itself: requests would go round in a circle",
-                    WARNING,
-                )
+                yield Disagreement(where, f"{server.url!r} is this edge itself: requests would go in a circle", WARNING)
         if (*key, "tls") in parts.made and not any(server.scheme == "https" for server in origin.servers):
             yield Disagreement(
                 (*key, "tls"), "no server of this origin is https; expected one, or no tls settings", WARNING

@@ -101,8 +101,9 @@ class Size(Kind):
             raise Unfit(f"this is {sort_of(value)}; expected a size such as '64 MiB'")
         match = _SIZE.match(value.strip())
         unit = match[3].upper() if match else ""
-        if unit in _DECIMAL_SIZES:
-            raise Unfit(f"{value!r} could be counted in tens or twos; expected '{unit[0]}iB', as in '64 MiB'")
+        if match and unit in _DECIMAL_SIZES:
+            meant = f"{match[0][: match.start(3)].strip()} {unit[0]}iB"
+            raise Unfit(f"{value!r} could be counted in tens or twos; expected {meant!r}")
         if match is None or unit not in _SIZE_UNITS:
             raise Unfit(f"{value!r} is not a size; expected a number and B, KiB, MiB, GiB or TiB, as in '64 MiB'")
         scale = _SIZE_UNITS[unit]
@@ -208,7 +209,8 @@ class Choice(Text):
     def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
         if value in self.options:
             return value
-        raise Unfit(f"{value!r} is not known here; expected {_either(self.options)}{did_you_mean(value, self.options)}")
+        near = did_you_mean(value, self.options) if len(self.options) > 1 else ""
+        raise Unfit(f"{value!r} is not known here; expected {_either(self.options)}{near}")
 
     def _schema(self) -> dict[str, Any]:
         return {"enum": list(self.options)}

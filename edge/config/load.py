@@ -19,11 +19,23 @@ from types import MappingProxyType
 from typing import Any
 
 from edge.config.agree import Parts, disagreements
-from edge.config.kinds import ListOf, Named, Size, Table, Tables, Time, did_you_mean, size_words, sort_of, time_words
+from edge.config.kinds import (
+    ListOf,
+    Named,
+    Size,
+    Table,
+    Tables,
+    Text,
+    Time,
+    did_you_mean,
+    size_words,
+    sort_of,
+    time_words,
+)
 from edge.config.positions import Path as Key
 from edge.config.positions import Positions
 from edge.config.problem import Problem, Severity
-from edge.config.schema import Kind, Row, Unfit, rows
+from edge.config.schema import Kind, Row, Unfit, rows, toml
 from edge.config.tree import Config, Listener, Server
 
 _ORIGIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")
@@ -194,10 +206,7 @@ class _Reader:
             elif name == _MISPLACED and name in self.written_in_server():
                 self.setting(row, raw["server"][name], ("server", name), values)
             elif row.required:
-                self.wrong(
-                    self.positions.value(key),
-                    f"{headed(key)} has no {name!r}; expected {row.kind.words} ({row.example})",
-                )
+                self.wrong(self.positions.value(key), f"{headed(key)} has no {name!r}; expected {name} = {row.example}")
         return values
 
     def setting(self, row: Row, raw: Any, key: Key, values: dict[str, Any]) -> None:
@@ -342,4 +351,5 @@ def _shown(kind: Kind, value: float) -> str:
 
 
 def _sample(item: Kind, raw: object) -> str:
-    return item.show(raw) if isinstance(raw, str) and not isinstance(item, Table) else "..."
+    """Show what would stand in a list if *raw*, which stands alone, were in one."""
+    return toml(raw) if isinstance(raw, str) and isinstance(item, (Text, Table)) else "..."
