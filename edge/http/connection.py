@@ -30,7 +30,7 @@ class Connection(Protocol):
         closing: nothing more will be read; close once *out* is empty.
         lingers: (when closing) the client may still be sending: half-close and discard for a moment, so that
             a reset does not destroy our last words on their way (RFC 9112 §9.6).
-        torn: (when closing) a reply was cut short and the close itself must say so: no close_notify, reset if need be.
+        aborted: (when closing) a reply was cut short and the close itself must say so: no close_notify, reset if need be.
         plain: the open exchange may be answered with :meth:`send_whole`.
     """
 
@@ -38,7 +38,7 @@ class Connection(Protocol):
     out: Out
     closing: bool
     lingers: bool
-    torn: bool
+    aborted: bool
     plain: bool
 
     def receive(self, data: bytes) -> None:
@@ -54,8 +54,9 @@ class Connection(Protocol):
         Return what happened next.
 
         Raises:
-            ClientFault: the client broke the protocol; said once, the connection is closing from then on. Answer with
-                :meth:`refuse` if the fault has a ``reply``.
+            ClientFault: the client broke the protocol; said once, and nothing more is read. If no exchange is open the
+                connection is closing, and takes one :meth:`refuse` if the fault has a ``reply``. If the fault lies in
+                the body of the open exchange, that exchange is still to be refused, ended or aborted.
         """
         ...
 
@@ -70,8 +71,8 @@ class Connection(Protocol):
         Args:
             stream: of the exchange.
             head: end-to-end fields only. Framing LENGTH needs ``length``; CHUNKED and CLOSE both mean "not known
-                yet". A reply that by its status or the request's method has no body is whole with this call and
-                :meth:`send_end`; :meth:`send_body` must not be called for it.
+                yet". A reply that by its status or the request's method has no body has none on the wire, whatever
+                :meth:`send_body` is given.
         """
         ...
 
@@ -108,6 +109,21 @@ class Connection(Protocol):
 
         The client's end of file is an End; :meth:`send_end` ends the other direction and closes.
         """
+        ...
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not looked at yet: a reason not to read more."""
+        ...
+
+    @property
+    def reading_body(self) -> bool:
+        """The open exchange's request has not come to its end."""
+        ...
+
+    @property
+    def tunnelling(self) -> bool:
+        """Bytes are carried verbatim."""
         ...
 
     @property

@@ -7,7 +7,7 @@ Two halves that move independently. What may be looked at in each state:
                BODY    ``_body`` is inside a request's body; without an open exchange its bytes are discarded
                READ    the request is read whole; what is in ``_buffer`` belongs to the next
                TUNNEL  bytes are carried verbatim
-               OVER    nothing is read any more
+               OVER    nothing is read any more; the open exchange, if there is one, is the last
     replying   ``_writer``: no head out yet, or inside a body framed in one of four ways
 
 An exchange opens with its Request and ends with ``send_end``, ``send_whole``, ``refuse`` or ``abort``; only then is the
@@ -90,11 +90,11 @@ class ServerConnection:
         "_scheme",
         "_stream",
         "_writer",
+        "aborted",
         "closing",
         "lingers",
         "out",
         "plain",
-        "torn",
         "width",
     )
 
@@ -119,7 +119,7 @@ class ServerConnection:
         self.out = Out()
         self.closing = False
         self.lingers = False
-        self.torn = False
+        self.aborted = False
         self.plain = False
         self._scheme = scheme
         self._limits = limits
@@ -171,9 +171,9 @@ class ServerConnection:
             if self._reading is BODY:
                 return self._read_body()
         except ClientFault:
-            heard = self._reading is HEAD or self._asked is not None
+            unanswered = self._reading is HEAD or self._asked is not None
             self._close(lingers=True)
-            if heard:
+            if unanswered:
                 raise
             return PAUSED  # the reply to this request is long complete: another would answer nothing
         return self._read_tunnel() if self._reading is TUNNEL else PAUSED
@@ -363,7 +363,7 @@ class ServerConnection:
         self.out.clear()
         self._asked = None
         self._writer.framing = None
-        self.torn = True
+        self.aborted = True
         self._close()
 
     def tunnel(self, stream: int, head: ReplyHead) -> None:
@@ -379,6 +379,21 @@ class ServerConnection:
         self._last = True
 
     # --- the connection --------------------------------------------------------------------------------------
+
+    @property
+    def buffered(self) -> int:
+        """Bytes received and not looked at yet."""
+        return len(self._buffer)
+
+    @property
+    def reading_body(self) -> bool:
+        """The open exchange's request has not come to its end."""
+        return self._reading is BODY and self._asked is not None
+
+    @property
+    def tunnelling(self) -> bool:
+        """Bytes are carried verbatim."""
+        return self._reading is TUNNEL
 
     @property
     def at_rest(self) -> bool:
@@ -425,11 +440,13 @@ class ServerConnection:
         return not asked.expect_continue or self._continued or bool(self._buffer) or left < asked.length
 
     def _close(self, *, lingers: bool = False) -> None:
+        """Read no more; the connection is closing as soon as no exchange is open."""
         self._reading = OVER
         self._buffer = b""
         self._body = None
         self.plain = False
-        self.closing = True
+        self._last = True
+        self.closing = self._asked is None
         self.lingers = self.lingers or (lingers and not self._eof)
 
     def __repr__(self) -> str:
