@@ -9,7 +9,7 @@ Every byte a client can choose leaves as printable ASCII, so a line can neither 
 JSON escapes as JSON does, ``combined`` escapes as Apache does (``\xHH``). Bytes that are not UTF-8 appear in
 JSON as the four characters ``\xHH``.
 
-Cost: 1-2 µs per line; ``bench/micro/observe.py``.
+Cost: 1-2 µs per line; ``bench/micro/test_observe.py``.
 """
 
 from __future__ import annotations

@@ -56,8 +56,10 @@ class ErrorLog:
         self.sink.replace(fd)
 
     def close(self) -> None:
-        """Take the handler off and close the file."""
-        logging.getLogger(LOGGER).removeHandler(self._handler)
+        """Undo what :func:`set_up` did to the logger, and close the file."""
+        logger = logging.getLogger(LOGGER)
+        logger.removeHandler(self._handler)
+        logger.propagate = True
         self.sink.close()
 
 
