@@ -30,7 +30,7 @@ class Connection(Protocol):
         closing: nothing more will be read; close once *out* is empty.
         lingers: (when closing) the client may still be sending: half-close and discard for a moment, so that
             a reset does not destroy our last words on their way (RFC 9112 §9.6).
-        aborted: (when closing) a reply was cut short and the close itself must say so: no close_notify, reset if need be.
+        torn: (when closing) a reply was cut short and the close itself must say so: no close_notify, reset if need be.
         plain: the open exchange may be answered with :meth:`send_whole`.
     """
 
@@ -38,7 +38,7 @@ class Connection(Protocol):
     out: Out
     closing: bool
     lingers: bool
-    aborted: bool
+    torn: bool
     plain: bool
 
     def receive(self, data: bytes) -> None:
@@ -109,21 +109,6 @@ class Connection(Protocol):
 
         The client's end of file is an End; :meth:`send_end` ends the other direction and closes.
         """
-        ...
-
-    @property
-    def buffered(self) -> int:
-        """Bytes received and not looked at yet: a reason not to read more."""
-        ...
-
-    @property
-    def reading_body(self) -> bool:
-        """The open exchange's request has not come to its end."""
-        ...
-
-    @property
-    def tunnelling(self) -> bool:
-        """Bytes are carried verbatim."""
         ...
 
     @property

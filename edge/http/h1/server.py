@@ -90,11 +90,11 @@ class ServerConnection:
         "_scheme",
         "_stream",
         "_writer",
-        "aborted",
         "closing",
         "lingers",
         "out",
         "plain",
+        "torn",
         "width",
     )
 
@@ -119,7 +119,7 @@ class ServerConnection:
         self.out = Out()
         self.closing = False
         self.lingers = False
-        self.aborted = False
+        self.torn = False
         self.plain = False
         self._scheme = scheme
         self._limits = limits
@@ -363,7 +363,7 @@ class ServerConnection:
         self.out.clear()
         self._asked = None
         self._writer.framing = None
-        self.aborted = True
+        self.torn = True
         self._close()
 
     def tunnel(self, stream: int, head: ReplyHead) -> None:
@@ -379,21 +379,6 @@ class ServerConnection:
         self._last = True
 
     # --- the connection --------------------------------------------------------------------------------------
-
-    @property
-    def buffered(self) -> int:
-        """Bytes received and not looked at yet."""
-        return len(self._buffer)
-
-    @property
-    def reading_body(self) -> bool:
-        """The open exchange's request has not come to its end."""
-        return self._reading is BODY and self._asked is not None
-
-    @property
-    def tunnelling(self) -> bool:
-        """Bytes are carried verbatim."""
-        return self._reading is TUNNEL
 
     @property
     def at_rest(self) -> bool:

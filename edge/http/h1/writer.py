@@ -4,8 +4,8 @@ A body, framed for the wire: by its length, in chunks, or by the connection's en
 Decides how body bytes are wrapped; whoever writes the head decides the framing. Serves both directions.
 
 States are :class:`~edge.message.head.Framing`, or None while no head is out. The framing's promise is kept or
-``AssertionError`` is raised: exactly Content-Length bytes. Where the head alone is the message (HEAD, 204, 304) what is written is dropped: who answers
-need not know that the client asked for less.
+``AssertionError`` is raised: exactly Content-Length bytes. Where the head alone is the
+message (HEAD, 204, 304) what is written is dropped: who answers need not know that the client asked for less.
 Source: RFC 9112 §6, §7.1.
 """
 # ruff: noqa: S101 - a message we would frame wrongly is our bug, and said as one
