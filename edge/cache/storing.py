@@ -70,6 +70,7 @@ class Unstored(Enum):
     TRUNCATED = "truncated"  # §3.3: it ended before its length, or its origin died
     CLIENT_LEFT = "client-left"  # the fetch was given up because nobody waited for it any more
     PURGED = "purged"  # it was fetched before a purge or invalidation that came while it was under way
+    SUPERSEDED = "superseded"  # what was asked for later was stored already
     STORE_FULL = "store-full"  # no room until the keeper has made some
     STORE_BUSY = "store-busy"  # another fill of the same key is under way, by a living process
     STORE_BROKEN = "store-broken"  # the database is damaged; it is set aside at the next start
