@@ -26,8 +26,22 @@ def heads(number):
 def batch(different):
     asked = heads(different)
     return [
-        (1.7e9 + at / 75e3, "192.0.2.1", "TLSv1.3", asked[at % different], 200, 1024, (at % 60) / 1e6, "hit", "br")
-        + ("", 0.0, "", "", "")
+        (
+            1700000000.0 + at / 75000.0,
+            "192.0.2.1",
+            "TLSv1.3",
+            asked[at % different],
+            200,
+            1024,
+            at % 60 / 1000000.0,
+            "hit",
+            "br",
+            "",
+            0.0,
+            "",
+            "",
+            "",
+        )
         for at in range(BATCH)
     ]
 
