@@ -193,8 +193,10 @@ def _written_by_workers(loaded: Loaded) -> Iterator[_Found]:
         if workers is not None and (barred := _barred(cache.path, workers)) is not None:
             yield (
                 where,
-                f"{cache.path} cannot be reached by {_name(workers.uid)}, who the workers run as: "
-                f"{barred} may not be entered; expected mode o+x or another place",
+                (
+                    f"{cache.path} cannot be reached by {_name(workers.uid)}, who the workers run as: "
+                    f"{barred} may not be entered; expected mode o+x or another place"
+                ),
                 Severity.ERROR,
             )
 

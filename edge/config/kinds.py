@@ -331,7 +331,7 @@ class MediaRange(Text):
     """A media type, ``type/*`` or ``type/*+suffix``; in the tree it is lower case."""
 
     words = 'a media type such as "text/*" or "application/json"'
-    _form = re.compile(r"[a-z0-9!#$&^_.+-]+/(\*|(\*\+)?[a-z0-9!#$&^_.+-]+)\Z")
+    _form = re.compile(r"\*/\*\Z|[a-z0-9!#$&^_.+-]+/(\*|(\*\+)?[a-z0-9!#$&^_.+-]+)\Z")
 
     def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
         media = value.lower()
@@ -352,10 +352,6 @@ class ListOf(Kind):
         shown = [self.item.show(item) for item in value]
         line = "[" + ", ".join(shown) + "]"
         return line if len(line) <= 100 else "[\n" + "".join(f"    {item},\n" for item in shown) + "]"
-
-    def _schema(self) -> dict[str, Any]:
-        described: dict[str, Any] = {"type": "array", "items": self.item.json_schema()}
-        return described if self.may_be_empty else described | {"minItems": 1}
 
 
 class Table(Kind):
