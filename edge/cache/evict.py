@@ -81,17 +81,20 @@ def may_grow(used: int, extra: int, size: int) -> bool:
     return used + extra <= size * CEILING
 
 
-def cut(rows: Iterable[Row], wanted: int) -> Cut:
-    """
-    Find the line above which *wanted* bytes lie.
-
-    Args:
-        rows: every copy once, in any order.
-        wanted: bytes to free. If there are fewer, everything goes.
-    """
-    per_second: dict[int, int] = {}
+def count(rows: Iterable[Row], per_second: dict[int, int]) -> None:
+    """Add up how many bytes were used last in each second."""
     for row in rows:
         per_second[row.used_s] = per_second.get(row.used_s, 0) + row.size
+
+
+def cut(per_second: dict[int, int], wanted: int) -> Cut:
+    """
+    Find the line below which *wanted* bytes lie.
+
+    Args:
+        per_second: of every copy, see :func:`count`.
+        wanted: bytes to free. If there are fewer, everything goes.
+    """
     freed = 0
     for second in sorted(per_second):
         if freed + per_second[second] >= wanted:

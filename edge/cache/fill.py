@@ -47,7 +47,7 @@ class Progress:
         pid, ticks: the process that fills, and when it started, so that another process of its number is not taken for it.
         state: see the module.
         landed_bytes: that can be read.
-        since_wall: when its head arrived; of an ended one, when it ended or later.
+        since_wall: when its head arrived; of an ended one 0.0, and when the keeper first saw it so, after that.
     """
 
     body_id: int
@@ -67,7 +67,7 @@ class Progress:
         body_id, pid, ticks, state, landed, since = _PROGRESS.unpack(data)
         return cls(body_id, pid, ticks, FillState(state), landed, since)
 
-    def ended(self, state: FillState, now_wall: float) -> Progress:
+    def ended(self, state: FillState, now_wall: float = 0.0) -> Progress:
         """Return what it is after its end."""
         return Progress(self.body_id, self.pid, self.ticks, state, self.landed_bytes, now_wall)
 
