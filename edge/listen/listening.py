@@ -33,9 +33,12 @@ class Listening:
         self.named = named or {}
         self.queues: dict[str, Queues] = {}
 
-    def open(self, wanted: Sequence[Plan], places: int) -> None:
+    def open(self, wanted: Sequence[Plan], places: int) -> list[CannotListen]:
         """
         Open what is wanted and not yet open; what is open gets a queue for each of *places* places.
+
+        Returns:
+            Why places share queues, if some must.
 
         Raises:
             CannotListen: what this call opened is closed again; everything is as before.
@@ -50,8 +53,7 @@ class Listening:
             for address in opened:
                 self._close(address)
             raise
-        for place in range(places):
-            self.grow(place)
+        return [problem for place in range(places) for problem in self.grow(place)]
 
     def grow(self, place: int) -> list[CannotListen]:
         """Open a queue for *place* wherever queues are per place. Where that fails, the place shares another's."""
@@ -117,6 +119,11 @@ class Listening:
         chosen = tuple(places)
         for queues in self.queues.values():
             queues.steer(chosen)
+
+    def forget_steering(self) -> None:
+        """Forget what the kernel was told: another process has told it something else since."""
+        for queues in self.queues.values():
+            queues.forget_steering()
 
     def close(self, *, remove_paths: bool) -> None:
         """Close our copies of everything; *remove_paths* unless a successor goes on with them."""

@@ -166,7 +166,7 @@ class Queues:
         if self._own and all(queue.place != place for queue in self._own):
             host, port = self._own[0].sock.getsockname()[:2]
             self._open_own(host, port, (place,))
-            self._steered = ()
+            self.forget_steering()
 
     def steer(self, places: Iterable[int]) -> None:
         """Let new connections go to the queues of *places* only; all of them if none of those has a queue."""
@@ -176,6 +176,10 @@ class Queues:
         if len(self._own) > 1 and numbers != self._steered and self.is_steered is not False:
             self.is_steered = attach(self._own[0].sock, numbers)
             self._steered = numbers
+
+    def forget_steering(self) -> None:
+        """Forget what the kernel was told, so that :meth:`steer` tells it again."""
+        self._steered = ()
 
     def pending(self, place: int) -> list[socket.socket]:
         """Accept what waits in the queue of *place*, for another worker to serve. Bounded by the backlog."""
@@ -205,7 +209,7 @@ class Queues:
         last = self._own.pop()
         if at < len(self._own):
             self._own[at] = last
-        self._steered = ()
+        self.forget_steering()
 
     def close(self) -> None:
         """Close our copies. Workers that were lent them accept on until they leave."""

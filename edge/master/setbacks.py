@@ -75,6 +75,10 @@ class Setbacks:
         """Why the last child of *place* died."""
         return self._places[place].last_reason if place in self._places else ""
 
+    def waiting(self, now_mono: float) -> list[int]:
+        """Return the places that get no new child yet."""
+        return sorted(place for place, record in self._places.items() if record.not_before > now_mono)
+
     def forget(self) -> None:
         """Begin anew: another configuration is tried, and deserves no blame for the last."""
         self._places.clear()

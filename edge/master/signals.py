@@ -88,5 +88,13 @@ def as_child() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
+def as_new() -> None:
+    """Take signals as a program expects that is about to be executed: all by default, none held back."""
+    signal.set_wakeup_fd(-1)
+    for number in (*MEANT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 def _wake(_number: int, _frame: object) -> None:
     """Do nothing: the C handler has written the number already."""

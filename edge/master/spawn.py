@@ -87,9 +87,9 @@ def close_all_but(kept: set[int]) -> None:
     """Close every descriptor that is not of *kept*."""
     floor = 0
     for fd in sorted(kept):
-        if fd >= 0:
+        if fd > floor:  # CPython hands an empty range on as "up to fd - 1"; for fd 0 that is every descriptor
             os.closerange(floor, fd)
-            floor = fd + 1
+        floor = max(floor, fd + 1)
     os.closerange(floor, os.sysconf("SC_OPEN_MAX"))
 
 

@@ -1,0 +1,111 @@
+"""
+What one generation serves: its configuration, and everything made from it before the fork.
+
+Making one is the whole check of a reload: if it cannot be made, nothing has changed, and :class:`Refused` says why.
+Sockets are not part of it: they belong to addresses, which outlive generations.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge.master import certificates, privileges
+from edge.master.check import check
+from edge.master.logs import Logs
+from edge.observe.names import assign_origins
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edge.config.problem import Problem
+    from edge.config.tree import Config, Listener
+    from edge.tls.contexts import ContextStore
+
+
+class Refused(Exception):  # noqa: N818 - sentences for the operator
+    """
+    A configuration cannot be used.
+
+    Attributes:
+        reasons: one line each.
+    """
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+    @property
+    def summary(self) -> str:
+        """The first reason, and how many more there are."""
+        more = len(self.reasons) - 1
+        return self.reasons[0] + (f" (and {more} more)" if more else "")
+
+
+@dataclass(slots=True)
+class Regime:
+    """
+    What one generation serves.
+
+    Attributes:
+        generation: its number.
+        config: the tree.
+        tls: the contexts, or None if no listener speaks TLS. Certificates may be renewed in it.
+        somebody: whom its children become.
+        origin_blocks: which counters each origin was lent.
+        logs: its open log files.
+    """
+
+    generation: int
+    config: Config
+    tls: ContextStore | None
+    somebody: privileges.Identity | None
+    origin_blocks: dict[str, int]
+    logs: Logs
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """Every listener, the admin's last."""
+        admin = self.config.admin.listener
+        return (*self.config.listeners, admin) if admin else self.config.listeners
+
+    @property
+    def addresses(self) -> set[str]:
+        """Every address it listens on."""
+        return {listener.address for listener in self.listeners}
+
+
+def read(path: Path) -> tuple[Config, list[Problem]]:
+    """
+    Read the configuration at *path* and check every file it names.
+
+    Returns:
+        The tree, and warnings.
+
+    Raises:
+        Refused: it has errors.
+    """
+    checked = check(path)
+    if checked.config is None:
+        raise Refused(*(str(problem) for problem in checked.problems))
+    return checked.config, checked.problems
+
+
+def make(generation: int, config: Config, earlier_blocks: Mapping[str, int]) -> Regime:
+    """
+    Make what *config* needs before a fork.
+
+    Raises:
+        Refused: something it names cannot be used after all.
+    """
+    try:
+        somebody = privileges.identity(config.server.user, is_root=os.geteuid() == 0)
+        if config.cache.path is not None:
+            privileges.give(config.cache.path, somebody)
+        tls = certificates.build(config)
+        logs = Logs(config.log)
+    except (privileges.NobodyThere, OSError, ValueError) as error:
+        raise Refused(str(error)) from error
+    return Regime(generation, config, tls, somebody, assign_origins(config.origins, earlier_blocks), logs)
