@@ -207,20 +207,13 @@ class _Group:
             key = exchange.request.authority + exchange.request.target
         return servers[self.balancer.pick(able, [server.pool.lent for server in servers], key)]
 
-    def lend_nowait(self, exchange: OriginExchange) -> _Link | None:
-        """Lend an idle connection of the chosen server; None if one must be made or waited for."""
-        if self.waiting:
-            return None
-        now_mono = self.clock.mono()
-        server = self.choose(exchange, _NOBODY, now_mono)
-        return None if server is None else server.take(now_mono)
-
-    async def lend(self, exchange: OriginExchange, *, fresh: bool = False) -> _Link:
+    async def lend(self, exchange: OriginExchange, chosen: _Server | None, *, fresh: bool = False) -> _Link:
         """
         Lend a connection, making or awaiting one; server after server while they cannot be reached.
 
         Args:
             exchange: who asks.
+            chosen: already, for the first attempt: choosing twice would count twice.
             fresh: rather a new connection than an idle one, which may have died with the one before it.
 
         Raises:
@@ -234,7 +227,7 @@ class _Group:
         try:
             while True:
                 now_mono = self.clock.mono()
-                server = self.choose(exchange, tried, now_mono)
+                server, chosen = chosen or self.choose(exchange, tried, now_mono), None
                 if server is None:
                     await self._queue()
                     queued = True
@@ -275,8 +268,8 @@ class _Group:
     async def _queue(self) -> None:
         """Wait until a connection may have come free, in the order of arrival."""
         name = self.settings.name
-        if self.waiting >= self.most_waiting:
-            raise EdgeFault(f"{name}: {self.waiting} wait already", word="connection_limit_reached", reply=503)
+        if len(self.lot) >= self.most_waiting:
+            raise EdgeFault(f"{name}: {len(self.lot)} wait already", word="connection_limit_reached", reply=503)
         self.waiting += 1
         try:
             with trio.CancelScope(relative_deadline=self.settings.connect_s):
@@ -413,8 +406,14 @@ class OriginExchange:
         return f"<OriginExchange {state} {self.request.method!r} {self.server} attempts={self.attempts}>"
 
     async def __aenter__(self) -> Self:
-        link = self._group.lend_nowait(self)
-        self._take(await self._group.lend(self) if link is None else link)
+        group = self._group
+        server = link = None
+        if not group.waiting:
+            now_mono = group.clock.mono()
+            server = group.choose(self, _NOBODY, now_mono)
+            if server is not None:
+                link = server.take(now_mono)
+        self._take(await group.lend(self, server) if link is None else link)
         return self
 
     async def __aexit__(
@@ -448,10 +447,10 @@ class OriginExchange:
         """
         if not self._asked:
             await self.send_head()
-        if self._broken is not None or self._link is None or (self._head is not None and not self._pumping):
+        if not self._is_open:
             return False
         self._body_begun = True
-        self._link.wire.send_body(data)
+        self._lent().wire.send_body(data)
         self._unwaited += len(data)
         if not self._flush_nowait():
             return await self._flush()
@@ -464,11 +463,11 @@ class OriginExchange:
         """End the request's body (not needed when there is none)."""
         if not self._asked:
             await self.send_head()
-        if self._whole or self._broken is not None or self._link is None:
+        if self._whole or not self._is_open:
             return
-        self._link.wire.send_end(trailers or [])
+        self._lent().wire.send_end(trailers or [])
         if self._flush_nowait() or await self._flush():
-            self._sent()
+            self._whole = True
 
     @asynccontextmanager
     async def sending(self, source: Callable[[], Awaitable[bytes | memoryview | None]]) -> AsyncIterator[None]:
@@ -516,8 +515,8 @@ class OriginExchange:
             except Fault as fault:
                 raised.append(fault)  # carried around the nursery, which would wrap it in a group
             nursery.cancel_scope.cancel()
-        for fault in failed or raised:
-            raise fault
+        for told in failed or raised:
+            raise told
 
     # -- the reply ------------------------------------------------------------------------------------------
 
@@ -591,12 +590,10 @@ class OriginExchange:
         wire, stream = link.wire, link.stream
         while True:
             event = wire.next_event()
-            kind = type(event)
-            if kind is Body:
-                data: bytes = event.data
-                self._unwaited += len(data)
-                return data
-            if kind is End:
+            if type(event) is Body:
+                self._unwaited += len(event.data)
+                return event.data
+            if type(event) is End:
                 self._finish(event.trailers)
                 return b""
             if self._unwaited >= TURN_BYTES:
@@ -669,6 +666,11 @@ class OriginExchange:
         if self._link is None:
             raise AssertionError(f"{self!r} has no connection")
         return self._link
+
+    @property
+    def _is_open(self) -> bool:
+        """More of the body can be sent: nothing broke, and an answer stops only who sends without a task beside."""
+        return self._broken is None and self._link is not None and (self._head is None or self._pumping)
 
     def _take(self, link: _Link) -> None:
         self._link = link
@@ -749,10 +751,6 @@ class OriginExchange:
             raise OriginFault(f"took nothing for {pause_s:g}s", word="connection_write_timeout", reply=504)
         return readable and self.reply_nowait() is not None
 
-    def _sent(self) -> None:
-        """The request is sent to its end: from now on it is the origin's turn."""
-        self._whole = True
-
     def _rearm(self) -> None:
         """The sender beside is done: whoever waits for the origin waits with a deadline from now on."""
         scope = self._scope
@@ -799,7 +797,7 @@ class OriginExchange:
         self._asked = self._whole = False
         self._broken = None
         self.request_bytes = 0
-        self._take(await self._group.lend(self, fresh=True))
+        self._take(await self._group.lend(self, None, fresh=True))
 
     def _upgrade(self, head: ReplyHead) -> None:
         if self.request.upgrade is None:
