@@ -1,0 +1,65 @@
+"""What goes when room is needed."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.cache.evict import CEILING, HIGH, LOW, OF_USE_S, Row, count, cut, dead_wall, may_grow, second_of, to_free
+from tests.cache.kit import NOW, stored
+
+
+def gone(rows, wanted):
+    per_second: dict[int, int] = {}
+    count(rows, per_second)
+    line = cut(per_second, wanted)
+    return [row.copy_id for row in rows if line.takes(row)]
+
+
+def test_nothing_goes_until_the_high_mark_and_then_down_to_the_low_one():
+    assert LOW < HIGH < CEILING < 1
+    assert to_free(950, 1000) == 0
+    assert to_free(960, 1000) == 60
+    assert may_grow(900, 80, 1000)
+    assert not may_grow(900, 81, 1000)
+
+
+def test_the_least_recently_used_go_first_whatever_their_size():
+    rows = [Row(1, 10, 300, 0), Row(2, 1000, 200, 0), Row(3, 10, 100, 0), Row(4, 10, 200, 0)]
+
+    assert gone(rows, 5) == [3]
+    assert gone(rows, 11) == [2, 3]
+    assert gone(rows, 1015) == [2, 3, 4]
+
+
+def test_of_one_second_only_as_many_go_as_are_wanted():
+    rows = [Row(number, 10, 100, 0) for number in range(1, 100)]
+
+    assert gone(rows, 35) == [1, 2, 3, 4]
+
+
+def test_if_there_is_less_than_is_wanted_everything_goes():
+    assert gone([Row(1, 10, 5, 0), Row(2, 10, 2**32 - 2, 0)], 1000) == [1, 2]
+    assert gone([], 10) == []
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 20)), max_size=60), st.integers(1, 1500))
+def test_enough_goes_and_nothing_used_later_than_what_stays(sizes, wanted):
+    rows = [Row(number, size, used, 0) for number, (size, used) in enumerate(sizes, 1)]
+    victims = set(gone(rows, wanted))
+    freed = sum(row.size for row in rows if row.copy_id in victims)
+    stays = [row.used_s for row in rows if row.copy_id not in victims]
+
+    assert freed >= min(wanted, sum(row.size for row in rows))
+    assert freed - wanted < 50
+    assert not stays or all(row.used_s <= min(stays) for row in rows if row.copy_id in victims)
+
+
+def test_a_copy_is_dead_a_day_after_all_its_lifetimes():
+    assert dead_wall(stored({"cache-control": "max-age=60", "etag": '"a"'})) == NOW + 60 + OF_USE_S
+    assert dead_wall(stored({"cache-control": "max-age=60, stale-if-error=999999"})) == NOW + 60 + 999999
+    assert dead_wall(stored({"cache-control": "s-maxage=60"})) == NOW + 60
+
+
+def test_seconds_stay_in_32_bits():
+    assert (second_of(-1.5), second_of(1.9), second_of(1e12)) == (0, 1, 2**32 - 1)
