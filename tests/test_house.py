@@ -39,7 +39,8 @@ def room_of(path: Path) -> str:
 
 def imported_rooms(tree: ast.AST) -> set[str]:
     """Every room named by an import, also one made for types alone: knowing a type is knowing."""
-    return {parts[1] for name in imported(tree) if len(parts := name.split(".")) > 1 and parts[0] == "edge"}
+    rooms = {parts[1] for name in imported(tree) if len(parts := name.split(".")) > 1 and parts[0] == "edge"}
+    return rooms - {"__version__"}  # belongs to the house, not to a room
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -147,6 +148,7 @@ def test_the_reader_of_rules_sees_a_breach(room: str, source: str, rule: str) ->
         ("worker", "import trio\nfrom edge.clock import Clock\nfrom edge.exchange.decide import decide"),
         ("master", "import os\nos.fork()"),
         ("clock", "import time"),
+        ("reply", "from edge import __version__"),
     ],
 )
 def test_the_reader_of_rules_lets_the_house_be(room: str, source: str) -> None:

@@ -47,7 +47,7 @@ def parse_range(value: bytes | None, length: int) -> list[Span] | Literal[RangeA
     if match is None:
         return None
     specs = [spec for raw in match[1].split(b",", MOST_RANGES * 2) if (spec := raw.strip(b" \t"))]
-    if len(specs) > MOST_RANGES:
+    if not specs or len(specs) > MOST_RANGES:
         return None
     spans: list[Span] = []
     for spec in specs:
