@@ -69,7 +69,7 @@ class ClientFault(Fault):
     """The client sent something we must refuse. ``reply`` says how; the connection closes after it."""
 
     side = Side.CLIENT
-    reply = 400
+    reply: int | None = 400
     word = "http_request_error"
 
 

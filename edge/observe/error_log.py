@@ -97,6 +97,14 @@ def set_up(
     return ErrorLog(sink, handler)
 
 
+def current() -> ErrorLog | None:
+    """Return the error log that :func:`set_up` made in this process, or one it has inherited; None without one."""
+    for handler in logging.getLogger(LOGGER).handlers:
+        if isinstance(handler, _SinkHandler):
+            return ErrorLog(handler.sink, handler)
+    return None
+
+
 def is_journal(environ: Mapping[str, str]) -> bool:
     """Tell whether standard error is the very stream systemd connected to its journal (device and inode agree)."""
     try:

@@ -72,5 +72,10 @@ class Claims:
         kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(self._fd, fcntl.F_GETLK, asked))
         return None if kind == fcntl.F_UNLCK else int(pid)
 
+    def close(self) -> None:
+        """Give back every claim, for good."""
+        self._held.clear()
+        os.close(self._fd)
+
     def __len__(self) -> int:
         return len(self._held)

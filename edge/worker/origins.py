@@ -27,7 +27,7 @@ Invariants
       is lent again; one that is readable before its next use is closed instead.
     - A request is sent again only where :func:`edge.origin.retry.may_retry` says so.
 
-Hot: once per miss. Cost in ``bench/micro/bench_origin.py``.
+Hot: once per miss. Cost in ``bench/micro/test_origin.py``.
 Source: RFC 9110 §7.5, §9.2.2, §10.1.1; RFC 9112 §9; RFC 9209 §2.3.
 """
 

@@ -1,0 +1,64 @@
+"""
+What to do with a request, given what the cache has: the journey's one crossing.
+
+Pure: what a request says and what was found → a decision. It does not look anything up, and does not carry anything out.
+"""
+
+from __future__ import annotations
+
+from edge.cache.ask import Method
+from edge.cache.lookup import Fwd, Miss, Stale
+from edge.exchange.decision import Answer, Decision, Fetch, Tunnel
+from edge.exchange.recognise import Known, is_tunnel
+from edge.origin.request import Aim
+from edge.reply.cache_status import forwarded
+from edge.reply.errors import error_reply
+
+
+def without_cache(known: Known) -> Decision | None:
+    """
+    Decide what needs no look into the cache, or return None.
+
+    Conditions on the origin's state (If-Match, If-Unmodified-Since) are the origin's to weigh: RFC 9111 §4.3.2.
+    """
+    ask = known.ask
+    if ask.bypass is not None:
+        if is_tunnel(known.head):
+            return Tunnel()
+        return Fetch(Aim.PASS, Fwd.METHOD if ask.method not in {Method.GET, Method.HEAD} else Fwd.BYPASS)
+    if ask.if_match is not None or ask.if_unmodified_since is not None:
+        return Fetch(Aim.PASS, Fwd.REQUEST)
+    return None
+
+
+def fetch_for(known: Known, found: Stale | Miss) -> Fetch:
+    """
+    Say how the origin is asked when no copy can answer.
+
+    A GET is asked for whole, whatever part of it this client wants, so that the reply can be kept; a HEAD is passed
+    on as it is, since its reply can only confirm a copy.
+    """
+    ask = known.ask
+    if ask.method is Method.HEAD:
+        return Fetch(Aim.PASS, found.fwd, stale=found if type(found) is Stale else None)
+    if ask.cc.no_store:
+        return Fetch(Aim.PASS, found.fwd)
+    if isinstance(found, Stale):
+        copy = found.copy
+        has_validator = copy.etag is not None or copy.last_modified is not None
+        return Fetch(Aim.REFRESH if has_validator else Aim.WHOLE, found.fwd, stale=found, shared=True)
+    others = [copy for copy in found.others if copy.etag is not None]
+    return Fetch(Aim.REFRESH if others else Aim.WHOLE, found.fwd, others=others, shared=True)
+
+
+def unmet(known: Known, now_wall: float) -> Answer:
+    """Tell a client that wanted a copy or nothing that there is none (RFC 9111 §5.2.1.7)."""
+    status = forwarded("request", detail="only-if-cached")
+    head, body = error_reply(
+        504,
+        now_wall=now_wall,
+        accept=known.head.get(b"accept"),
+        extra=((b"cache-status", status),),
+        to_head=known.head.method == b"HEAD",
+    )
+    return Answer(head, body, outcome="request")

@@ -1,0 +1,107 @@
+"""
+What can be done with a request: one value of six kinds.
+
+    Answer       the edge's own words: a redirect, a refusal, an operator's page
+    Serve        a copy that is ready in memory
+    Stored       a copy whose body, or whose coding, must first be got from the store
+    ServeStale   a copy that is stale and may be used while it is refreshed
+    Fetch        ask the origin
+    Tunnel       ask the origin for another protocol and carry its bytes
+
+The fast lane carries out the first two, the slow lane all of them. Joining another's flight is not a decision of its
+own: it is how a Fetch that is ``shared`` is carried out when its key is being fetched already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from edge.cache.lookup import Fwd, Stale
+from edge.origin.request import Aim
+
+if TYPE_CHECKING:
+    from edge.cache.copy import Copy
+    from edge.message.head import ReplyHead
+    from edge.reply.prepared import Prepared
+
+
+@dataclass(slots=True)
+class Answer:
+    """
+    What the edge says itself.
+
+    Attributes:
+        outcome: RFC 9211's word for the log, ``none`` where the cache was not asked.
+        word: a fault's word, or empty.
+    """
+
+    head: ReplyHead
+    body: bytes
+    outcome: str = "none"
+    word: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Serve:
+    """
+    A copy that is ready.
+
+    Attributes:
+        prepared: its bytes; may be sent while ``stamp`` stands.
+        copy: what it was made from.
+        eligible: it is coded for clients that ask.
+        coding: for the log: empty for identity.
+        stamp: of the key when the store was read; -1 once the memory has let go of it.
+    """
+
+    prepared: Prepared
+    copy: Copy
+    eligible: bool
+    coding: str
+    stamp: int
+
+
+@dataclass(slots=True)
+class Stored:
+    """A copy to be read from the store in *coding*, which it may not have yet."""
+
+    copy: Copy
+    coding: bytes
+    eligible: bool
+
+
+@dataclass(slots=True)
+class Fetch:
+    """
+    Ask the origin.
+
+    Attributes:
+        aim: what for.
+        fwd: why.
+        stale: the copy that may be used if the origin fails, and is asked about.
+        others: copies for other selecting fields, whose tags may save the body.
+        shared: others who want the same may join, and the reply may be stored.
+    """
+
+    aim: Aim
+    fwd: Fwd
+    stale: Stale | None = None
+    others: list[Copy] = field(default_factory=list)
+    shared: bool = False
+
+
+@dataclass(slots=True)
+class ServeStale:
+    """Use *stored* now; carry out *refresh* behind it, once per node."""
+
+    stored: Serve | Stored
+    refresh: Fetch
+
+
+@dataclass(slots=True)
+class Tunnel:
+    """Ask the origin for the protocol in the head's ``upgrade``."""
+
+
+Decision = Answer | Serve | Stored | ServeStale | Fetch | Tunnel

@@ -1,0 +1,150 @@
+"""
+What a request head means here: who it is for, what it says to the cache, and whether it may pass at all.
+
+All of this depends on the head and the door it came by alone, so it is worked out once and remembered on the head
+(``head.known``); the parser gives the same head for the same bytes. What depends on who asks, on the time or on what is
+stored is not in it.
+
+Source: RFC 9110 §7.4 (misdirected requests), §7.6.3 (loops), §15.5.20.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from edge.cache.ask import Ask, ask_of
+from edge.exchange.decision import Answer
+from edge.message.cache_control import NOTHING_SAID
+from edge.message.head import Framing, RequestHead
+from edge.origin.request import own_hops
+from edge.reply.errors import error_reply, redirect_reply
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from edge.config.tree import Listener, Origin, Route
+    from edge.exchange.decision import Serve
+
+MOST_HOPS: Final = 4
+"""How often a request may pass an edge. More is a route that leads back here."""
+
+METHOD_NOT_HERE: Final = frozenset({b"CONNECT", b"TRACE"})
+"""Not on a reverse proxy: one opens tunnels to anywhere, the other shows a client what proxies added."""
+
+
+@dataclass(slots=True, eq=False)
+class Door:
+    """
+    How a session came in: its listener and, with TLS, the context that its server name chose.
+
+    Attributes:
+        scheme: ``b"https"`` or ``b"http"``.
+        context: the TLS context; None on a plain listener.
+        is_admin: the operators' door.
+        may_serve: whether a host may be asked for by this door: a certificate that demands client certificates
+            is not got round by naming another host in the handshake.
+        memo: the heads that were parsed for sessions of this door.
+    """
+
+    listener: Listener
+    scheme: bytes
+    context: ssl.SSLContext | None = None
+    is_admin: bool = False
+    may_serve: Callable[[bytes], bool] | None = None
+    memo: dict[bytes, RequestHead] = field(default_factory=dict)
+
+
+class Known:
+    """
+    What a head means here.
+
+    Attributes:
+        head: as parsed.
+        door: the door it came by.
+        ask: what it says to the cache.
+        route: where it goes; None where ``answer`` is set.
+        origin: the origin's settings.
+        answer: makes the edge's own reply for a wall time, where that is all there is to say; else None.
+        direct: a prepared copy may answer it without another look at the request (but for conditions).
+        serve: the prepared copy that last did.
+    """
+
+    __slots__ = ("answer", "ask", "direct", "door", "head", "origin", "route", "serve")
+
+    def __init__(self, head: RequestHead, door: Door, ask: Ask) -> None:
+        self.head = head
+        self.door = door
+        self.ask = ask
+        self.route: Route | None = None
+        self.origin: Origin | None = None
+        self.answer: Callable[[float], Answer] | None = None
+        self.direct = (
+            ask.bypass is None
+            and ask.cc is NOTHING_SAID
+            and ask.range is None
+            and ask.if_match is None
+            and ask.if_unmodified_since is None
+        )
+        self.serve: Serve | None = None
+
+
+def recognise(
+    head: RequestHead,
+    door: Door,
+    find: Callable[[bytes, bytes], Route | None],
+    origins: dict[str, Origin],
+    preference: tuple[bytes, ...],
+) -> Known:
+    """
+    Work out what *head* means and remember it there.
+
+    Args:
+        head: as parsed.
+        door: where it came in.
+        find: the route table's, by host and path.
+        origins: by name.
+        preference: the codings we make, best first.
+
+    Cost: about 6 µs, once per head.
+    """
+    known = Known(head, door, ask_of(head, preference))
+    if door.listener.redirect is not None:
+        known.answer = lambda now: _redirect(head, now)
+    elif head.method in METHOD_NOT_HERE:
+        known.answer = lambda now: _refusal(head, 405, now, "http_request_denied")
+    elif door.may_serve is not None and not door.may_serve(head.host):
+        known.answer = lambda now: _refusal(head, 421, now, "http_request_denied")
+    elif own_hops(head) > MOST_HOPS:
+        known.answer = lambda now: _refusal(head, 508, now, "proxy_loop_detected", says_proxy_status=True)
+    else:
+        known.route = find(head.host, head.path)
+        if known.route is None or known.route.origin not in origins:
+            known.answer = lambda now: _refusal(head, 404, now, "destination_not_found")
+        else:
+            known.origin = origins[known.route.origin]
+    head.known = known
+    return known
+
+
+def _redirect(head: RequestHead, now_wall: float) -> Answer:
+    return Answer(*redirect_reply(head.host, head.target, now_wall=now_wall, to_head=head.method == b"HEAD"))
+
+
+def _refusal(
+    head: RequestHead, status: int, now_wall: float, word: str, *, says_proxy_status: bool = False
+) -> Answer:
+    reply, body = error_reply(
+        status,
+        now_wall=now_wall,
+        accept=head.get(b"accept"),
+        proxy_error=word if says_proxy_status else None,
+        to_head=head.method == b"HEAD",
+    )
+    return Answer(reply, body, word=word)
+
+
+def is_tunnel(head: RequestHead) -> bool:
+    """Whether the head asks for another protocol in a way we carry: a GET without a body."""
+    return head.upgrade is not None and head.method == b"GET" and head.framing is Framing.NONE

@@ -1,0 +1,366 @@
+"""
+A worker's life: what it makes of its heritage, the tasks it runs, and how it leaves.
+
+It accepts, serves, listens to the master, and leaves by one door: asked to, or because the master is gone, it takes what
+is still pending in its queues, finishes what it carries, and ends within ``drain``.
+
+Tasks: the fast lane; a ticker, which once a second sweeps deadlines and rings our own bell so that the fast lane turns and
+renews the heartbeat; a flusher for the ledger; and one per exchange in the slow lane.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import logging
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from edge import clock as clocks
+from edge.cache.store import Store
+from edge.exchange.admin import Admin
+from edge.exchange.rooms import Rooms
+from edge.http.h1.server import ServerConnection
+from edge.http.limits import HeadLimits
+from edge.observe import names
+from edge.observe.access_log import AccessLog, make_format
+from edge.observe.error_log import current as current_error_log
+from edge.observe.ledger import Ledger
+from edge.observe.metrics import Gauge
+from edge.observe.sink import Sink
+from edge.share.channel import Message, Word
+from edge.share.claims import Claims
+from edge.worker.doors import Doors
+from edge.worker.fast import FastLane
+from edge.worker.flights import Flights
+from edge.worker.origins import Origins
+from edge.worker.slow import SlowLane
+
+if TYPE_CHECKING:
+
+    from edge.clock import Clock
+    from edge.config.tree import Config, Listener
+    from edge.exchange.recognise import Door
+    from edge.share.heritage import Heritage
+
+log = logging.getLogger("edge.worker")
+
+ACCEPTS: Final = 64
+"""Connections taken per turn and queue."""
+
+TICK_S: Final = 1.0
+FLUSH_S: Final = 0.1
+
+REST_S: Final = 1.0
+"""(Draining) A session that has been at rest for so long is closed; one that is busy learns it from its next reply."""
+
+SHORT_OF: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+def live(heritage: Heritage, *, clock: Clock = clocks.SYSTEM) -> int:
+    """Serve until asked to leave; return the exit code."""
+    worker = Worker(heritage, clock)
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # exchanges are freed by reference count; cycles are rare and small
+    try:
+        trio.run(worker.run)
+    finally:
+        worker.close()
+    return 0
+
+
+class Worker:
+    """
+    One worker.
+
+    Raises:
+        OSError, lmdb.Error: the store, or a log, cannot be opened.
+    """
+
+    def __init__(self, heritage: Heritage, clock: Clock) -> None:
+        self.heritage = heritage
+        self.clock = clock
+        self.config: Config = heritage.config
+        config = self.config
+        slot = heritage.slot
+        self.cells = heritage.counters.slot(slot)
+        self.store: Store | None = None
+        self.flights: Flights | None = None
+        if config.cache.path is not None:
+            self.store = Store.open(
+                config.cache.path,
+                config.cache.size,
+                stamps=heritage.stamps,
+                recency=heritage.recency,
+                bells=heritage.bells,
+            )
+            if self.store.note:
+                log.warning("%s", self.store.note)
+            claims = Claims(Path(config.cache.path) / "claims")
+            self.flights = Flights(claims, self.store, heritage.bells, slot)
+        self.ledger = Ledger(self.cells, self._access_log())
+        admin = Admin(
+            heritage.counters, heritage.scoreboard, heritage.origin_blocks, self._gauges, lambda: self.is_leaving
+        )
+        self.rooms = Rooms(
+            config,
+            store=self.store,
+            stamps=heritage.stamps,
+            recency=heritage.recency,
+            shunned=heritage.shunned,
+            ledger=self.ledger,
+            cells=self.cells,
+            clock=clock,
+            admin=admin,
+        )
+        self.doors = Doors(heritage.tls)
+        limits = config.limits
+        self._limits = HeadLimits(limits.line_bytes, limits.header_bytes, limits.header_count, limits.body_bytes)
+        self.fast = FastLane(self.rooms, clock, self._connect, self.doors.named)
+        self.origins = Origins(config.origins, clock)
+        self.is_leaving = False
+        self._leave = trio.Event()
+        self._paused: list[tuple[Listener, socket.socket]] = []
+        self._by_address: dict[str, Listener] = {listener.address: listener for listener, _ in heritage.listeners}
+
+    # -- making ---------------------------------------------------------------------------------------------
+
+    def _access_log(self) -> AccessLog | None:
+        target = self.config.log.access
+        if target == "off":
+            return None
+        fd = self.heritage.logs.get("access")
+        return AccessLog(Sink(target, None if fd is None else os.dup(fd)), make_format(self.config.log.format))
+
+    def _connect(self, door: Door) -> ServerConnection:
+        return ServerConnection(door.scheme, self._limits, door.memo)
+
+    def _gauges(self) -> list[Gauge]:
+        gauges = [Gauge("edge_memory_bytes", "Prepared copies of the answering worker.", self.rooms.memory.used)]
+        if self.store is not None:
+            gauges.append(Gauge("edge_cache_used_bytes", "Pages of the store in use.", self.store.used()))
+            gauges.append(Gauge("edge_cache_size_bytes", "Pages the store may use.", self.store.size))
+        return gauges
+
+    # -- living ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until asked to leave, then drain."""
+        heritage = self.heritage
+        row = heritage.row
+        hang_s = self.config.server.hang_s
+        bell = heritage.bells.fd(heritage.slot)
+        fast = self.fast
+        async with trio.open_nursery() as nursery:
+            fast.slow = SlowLane(
+                self.rooms,
+                fast,
+                self.origins,
+                self.flights,
+                nursery,
+                self.clock,
+                prefix=secrets.token_hex(8),
+                origin_blocks=heritage.origin_blocks,
+            )
+            fast.watch(bell, self._rung)
+            fast.watch(heritage.channel.fileno(), self._hear)
+            for listener, sock in heritage.listeners:
+                self._listen(listener, sock)
+            if heritage.admin is not None:
+                admin = self.config.admin.listener
+                assert admin is not None
+                self._listen(admin, heritage.admin)
+
+            def heartbeat(now_mono: float) -> None:
+                row.deadline = now_mono + hang_s
+
+            heartbeat(self.clock.mono())
+            nursery.start_soon(fast.run, heartbeat)
+            nursery.start_soon(self._tick)
+            nursery.start_soon(self._flush)
+            row.ready = True
+            heritage.channel.send(Word.READY)
+            await self._leave.wait()
+            await self._drain()
+            nursery.cancel_scope.cancel()
+        row.ready = False
+
+    def close(self) -> None:
+        """Let go of everything: sessions, origin connections, the log, and last the store."""
+        for session in list(self.fast.sessions.values()):
+            self.fast.close(session)
+        self.fast.epoll.close()
+        self.origins.leave()
+        self.ledger.close()
+        if self.flights is not None:
+            self.flights.claims.close()
+        if self.store is not None:
+            self.store.close()
+        self.heritage.channel.close()
+
+    async def _tick(self) -> None:
+        """Once a second: deadlines, idle origin connections, queues that had to be left alone, and a turn."""
+        while True:
+            await trio.sleep(TICK_S)
+            self.fast.sweep()
+            self.origins.sweep()
+            for listener, sock in self._paused:
+                self._listen(listener, sock)
+            self._paused.clear()
+            self.heritage.bells.ring(self.heritage.slot)
+            self.heritage.channel.flush()
+
+    async def _flush(self) -> None:
+        """Count and log what has ended, a batch at a time, between turns."""
+        while True:
+            await trio.sleep(FLUSH_S)
+            while self.ledger.flush():
+                await trio.lowlevel.checkpoint()
+
+    def _rung(self) -> None:
+        if self.flights is not None:
+            self.flights.heard()
+        else:
+            self.heritage.bells.clear(self.heritage.slot)
+
+    # -- accepting ------------------------------------------------------------------------------------------
+
+    def _listen(self, listener: Listener, sock: socket.socket) -> None:
+        is_admin = self.heritage.admin is not None and sock is self.heritage.admin
+        door = self.doors.plain(listener, is_admin=is_admin)
+        self.fast.watch(sock.fileno(), lambda: self._accept(listener, sock, door))
+
+    def _accept(self, listener: Listener, sock: socket.socket, door: Door) -> int:
+        """Take connections that are pending; return how many."""
+        for count in range(ACCEPTS):
+            try:
+                connection, address = sock.accept()
+            except BlockingIOError:
+                return count
+            except ConnectionAbortedError:
+                continue  # it left while it was waiting
+            except OSError as error:
+                if error.errno not in SHORT_OF:
+                    raise
+                log.error("cannot take connections on %s: %s; trying again", listener.address, error.strerror)
+                self.fast.unwatch(sock.fileno())
+                self._paused.append((listener, sock))
+                return count
+            self._welcome(connection, address, door)
+        return ACCEPTS
+
+    def _welcome(self, connection: socket.socket, address: object, door: Door) -> None:
+        if len(self.fast.sessions) >= self.config.limits.connections:
+            self.cells[names.SESSIONS_REFUSED] += 1
+            connection.close()
+            return
+        peer = ""
+        if isinstance(address, tuple):
+            peer = address[0].removeprefix("::ffff:")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.fast.admit(connection, peer, door)
+
+    def _take(self, message: Message) -> None:
+        """Serve connections that were accepted from a queue nobody holds any more."""
+        listener = self._by_address.get(message.payload.decode())
+        while message.fds:
+            connection = socket.socket(fileno=message.fds.pop())
+            if listener is None:
+                connection.close()
+                continue
+            address: object = connection.getpeername() if connection.family != socket.AF_UNIX else ""
+            self._welcome(connection, address, self.doors.plain(listener))
+
+    # -- the master -----------------------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        """Do what the master says."""
+        channel = self.heritage.channel
+        while (message := channel.receive_nowait()) is not None:
+            try:
+                match message.word:
+                    case Word.LEAVE:
+                        self._begin_to_leave()
+                    case Word.GONE:
+                        log.warning("the master is gone; leaving")
+                        self.fast.unwatch(channel.fileno())
+                        self._begin_to_leave()
+                        return
+                    case Word.RELOAD_CERTS:
+                        self._renew(message)
+                    case Word.REOPEN_LOGS:
+                        self._reopen(message)
+                    case Word.TAKE:
+                        self._take(message)
+                    case other:
+                        log.error("the master said %s, which is not for a worker", other)
+            finally:
+                for fd in message.fds:
+                    os.close(fd)
+
+    def _renew(self, message: Message) -> None:
+        """Use new certificates from the next handshake on; nothing else changes."""
+        why = ""
+        try:
+            self.heritage.tls.renew(message.payload, message.fds)
+            message.fds.clear()
+            self.doors.renewed()
+        except (OSError, ValueError) as error:
+            why = f"{type(error).__name__}: {error}"
+            log.error("new certificates cannot be used, the old ones stay: %s", why)
+        self.heritage.channel.send(Word.RELOADED, why.encode())
+
+    def _reopen(self, message: Message) -> None:
+        """Write to the files the master has opened anew."""
+        for name, fd in zip(message.payload.decode().split(","), list(message.fds), strict=False):
+            message.fds.remove(fd)
+            if name == "access":
+                self.ledger.replace_log(fd)
+            elif name == "errors" and (errors := current_error_log()) is not None:
+                errors.replace(fd)
+            else:
+                os.close(fd)
+
+    # -- leaving --------------------------------------------------------------------------------------------
+
+    def _begin_to_leave(self) -> None:
+        """Take what is pending, then no more; say good-bye with every reply."""
+        if self.is_leaving:
+            return
+        self.is_leaving = True
+        self.heritage.row.ready = False
+        watched: list[tuple[Listener, socket.socket]] = list(self.heritage.listeners)
+        for listener, sock in watched:
+            while self._accept(listener, sock, self.doors.plain(listener)):
+                pass
+            self.fast.unwatch(sock.fileno())
+        if self.heritage.admin is not None:
+            self.fast.unwatch(self.heritage.admin.fileno())
+        self._paused.clear()
+        self.origins.leave()
+        self.fast.drain()
+        self._leave.set()
+
+    async def _drain(self) -> None:
+        """Wait until the last session has ended, at most ``drain``."""
+        with trio.move_on_after(self.config.server.drain_s) as limit:
+            while self.fast.sessions or self.fast.slow.carried:
+                self.fast.tick_clock()
+                self.fast.rest(REST_S)
+                if not self.fast.sessions and not self.fast.slow.carried:
+                    break
+                with trio.move_on_after(0.1):
+                    await self.fast.emptied.wait()
+                    await trio.sleep(0.02)  # sessions are gone; a flight may still be landing
+        if limit.cancelled_caught:
+            log.warning("drain is over: %d connections are cut", len(self.fast.sessions))
+        for session in list(self.fast.sessions.values()):
+            self.fast.close(session)
+
+
+

@@ -1,0 +1,1 @@
+"""Fakes that are themselves tested: a house in one process, scripted clients and origins."""

@@ -1,0 +1,118 @@
+"""A scripted origin: real HTTP/1.1 on a loopback socket, answers given by the test as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import h11
+import trio
+
+
+@dataclass
+class Asked:
+    """A request as the origin saw it."""
+
+    method: bytes
+    target: bytes
+    headers: list[tuple[bytes, bytes]]
+    body: bytes = b""
+    connection: int = 0
+
+    def get(self, name: bytes) -> bytes | None:
+        found = [value for other, value in self.headers if other == name]
+        return b", ".join(found) if found else None
+
+
+class Wire:
+    """What a script writes its reply to."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+
+    async def send(self, data: bytes) -> None:
+        await self.stream.send_all(data)
+
+
+Script = Callable[[Asked, Wire], Awaitable[None]]
+
+
+def reply(status: int = 200, body: bytes = b"", **fields: str) -> bytes:
+    """Render a reply with a Content-Length; field names are given with ``_`` for ``-``."""
+    lines = [f"HTTP/1.1 {status} X".encode()]
+    lines += [f"{name.replace('_', '-')}: {value}".encode() for name, value in fields.items()]
+    if status not in {204, 304} and "transfer_encoding" not in fields:
+        lines.append(b"content-length: %d" % len(body))
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+@dataclass
+class Origin:
+    """
+    Answers by path: a value of ``pages`` is the reply's bytes, or a script that writes it.
+
+    Attributes:
+        asked: every request, in order of its head.
+        close_after: close each connection after so many replies (None: keep).
+    """
+
+    pages: dict[bytes, bytes | Script] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+    read_body: bool = True
+    port: int = 0
+    connections: int = 0
+
+    def paths(self) -> list[bytes]:
+        return [asked.target for asked in self.asked]
+
+    async def serve(self, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self.port = listeners[0].socket.getsockname()[1]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, self._serve_safely, listeners)
+            task_status.started(self.port)
+
+    async def _serve_safely(self, stream: trio.SocketStream) -> None:
+        try:
+            await self._serve(stream)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
+            pass
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        self.connections += 1
+        number = self.connections
+        connection = h11.Connection(h11.SERVER)
+        async with stream:
+            while True:
+                asked = None
+                while True:
+                    event = connection.next_event()
+                    if event is h11.NEED_DATA:
+                        if connection.they_are_waiting_for_100_continue:
+                            await stream.send_all(connection.send(h11.InformationalResponse(status_code=100, headers=[])))
+                        connection.receive_data(await stream.receive_some(65536))
+                    elif isinstance(event, h11.Request):
+                        asked = Asked(bytes(event.method), bytes(event.target), [(bytes(k), bytes(v)) for k, v in event.headers], connection=number)
+                        self.asked.append(asked)
+                        if not self.read_body:
+                            break
+                    elif isinstance(event, h11.Data):
+                        asked.body += bytes(event.data)
+                    elif isinstance(event, h11.EndOfMessage):
+                        break
+                    else:
+                        return
+                page = self.pages.get(asked.target, self.pages.get(b"*"))
+                if page is None:
+                    page = reply(404, b"nothing here")
+                if callable(page):
+                    await page(asked, Wire(stream))
+                else:
+                    await stream.send_all(page)
+                if (asked.get(b"connection") or b"").lower() == b"close":
+                    return
+                # h11 only parses here; what was sent went round it
+                rest = connection.trailing_data[0] if connection.our_state is h11.SEND_RESPONSE else b""
+                connection = h11.Connection(h11.SERVER)
+                if rest:
+                    connection.receive_data(rest)
