@@ -19,7 +19,7 @@ from edge.config.schema import Kind, Unfit, toml
 if TYPE_CHECKING:
     from pathlib import Path
 
-_SIZE = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?\s*([A-Za-z]*)\Z")
+_SIZE = re.compile(r"(\d{1,18})(?:\.(\d{1,6}))?\s*([A-Za-z]*)\Z")
 _SIZE_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 _DECIMAL_SIZES = {"K", "KB", "M", "MB", "G", "GB", "T", "TB"}
 _TIME_PART = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)\s*")

@@ -236,7 +236,7 @@ class _Reader:
         if not isinstance(raw, dict):
             if isinstance(raw, list) and raw and isinstance(raw[0], dict):
                 raise Unfit(f"there can be only one; expected {headed(key)}, not [{headed(key)}]")
-            raise Unfit(f"this is {sort_of(raw)}; expected {kind.words}")
+            raise Unfit(f"this is {sort_of(raw)}; expected {kind.words if kind.short else headed(key)}")
         values = self.settings(kind.cls, raw, key)
         if any(row.required and row.field not in values for row in rows(kind.cls)):
             return _FAILED

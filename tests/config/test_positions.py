@@ -65,7 +65,9 @@ def test_columns_are_characters_not_bytes():
 
 # Documents are written from a tree, in whatever notation TOML has for each part; the index must know the whole tree.
 
-_KEYS = st.one_of(st.sampled_from(["a", "b", "c-d", "1"]), st.text(st.characters(codec="utf-8", exclude_categories=["Cc"])))
+_KEYS = st.one_of(
+    st.sampled_from(["a", "b", "c-d", "1"]), st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]))
+)
 _STRINGS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=6)
 
 
@@ -108,7 +110,9 @@ def documents(draw):
     lines = []
     for name, value in draw(st.dictionaries(_KEYS, _VALUES, max_size=3)).items():
         lines.append(f"{_key(draw, 'v' + name)} = {_value(draw, value, inline=False)}")
-    for name, tables in draw(st.dictionaries(_KEYS, st.lists(st.dictionaries(_KEYS, _VALUES, max_size=2)), max_size=3)).items():
+    for name, tables in draw(
+        st.dictionaries(_KEYS, st.lists(st.dictionaries(_KEYS, _VALUES, max_size=2)), max_size=3)
+    ).items():
         header = _key(draw, "t" + name)
         for table in tables:
             lines.append(f"[[{header}]]" if len(tables) != 1 else f"[ {header} ]")

@@ -1,0 +1,198 @@
+"""Parts that are well formed alone and contradict each other together."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.config import parse
+
+FILE = Path("edge.toml")
+
+LISTENER = '[[listener]]\naddress = "0.0.0.0:80"\n'
+TLS = '[[listener]]\naddress = "0.0.0.0:443"\ntls = true\n'
+PAIR = '[[certificate]]\nchain = "c"\nkey = "k"\n'
+ORIGIN = '[origin.shop]\nservers = ["http://10.0.0.1"]\n'
+ROUTE = '[[route]]\norigin = "shop"\n'
+REST = ORIGIN + ROUTE
+
+
+def said(*parts):
+    return [str(problem).removeprefix("edge.toml:") for problem in parse("".join(parts), FILE).problems]
+
+
+def test_parts_that_agree_are_not_mentioned():
+    assert said(LISTENER, TLS, PAIR, REST) == []
+
+
+def test_nothing_listens():
+    assert said(REST) == [
+        '1:1: nothing listens; expected at least one [[listener]] with an address such as "0.0.0.0:443"'
+    ]
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:80", "unix:/run/x.sock", "systemd:http"])
+def test_an_address_is_listened_on_twice(address):
+    twice = f'[[listener]]\naddress = "{address}"\n' * 2
+
+    assert said(twice, REST) == [f"4:11: {address!r} is listened on twice; expected each address once"]
+
+
+def test_two_free_ports_are_not_the_same_address():
+    assert said('[[listener]]\naddress = "127.0.0.1:0"\n' * 2, REST) == []
+
+
+def test_the_admin_address_is_a_listeners():
+    assert said(LISTENER, REST, '[admin]\naddress = "0.0.0.0:80"\n') == [
+        "8:11: '0.0.0.0:80' is a [[listener]]'s address; expected one of its own, for operators only"
+    ]
+
+
+def test_a_redirect_to_https_from_https_goes_in_a_circle():
+    assert said(TLS, 'redirect = "https"\n', PAIR, REST)[0].startswith("4:12: clients here use https already")
+
+
+def test_tls_without_a_certificate():
+    assert said(TLS, REST) == ["3:7: there is no certificate to show; expected a [[certificate]]"]
+
+
+def test_certificates_without_tls():
+    assert said(LISTENER, PAIR, REST) == [
+        "3:1: warning: no listener uses certificates; expected a [[listener]] with tls = true"
+    ]
+
+
+@pytest.mark.parametrize("setting", ['client_ca = "x"\nclient_verify = "optional"', 'client_verify = "required"'])
+def test_client_certificates_without_tls(setting):
+    found = said(LISTENER, setting, "\n", REST)
+
+    assert any("only TLS clients show certificates; expected tls = true" in line for line in found)
+
+
+def test_verifying_against_nothing():
+    expected = "there is nothing to verify against; expected a client_ca beside it"
+
+    assert said(TLS, 'client_verify = "optional"\n', PAIR, REST) == [f"4:17: {expected}"]
+    assert said(TLS, PAIR, 'client_verify = "required"\n', REST) == [f"7:17: {expected}"]
+
+
+def test_a_client_ca_nobody_is_verified_against():
+    assert said(TLS, 'client_ca = "x"\n', PAIR, REST) == [
+        '4:13: warning: clients are not asked for a certificate; expected client_verify = "required"'
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "because"),
+    [
+        ("", "names no chain and key, or directory"),
+        ('chain = "c"', "has a chain but no key"),
+        ('key = "k"', "names no chain"),
+        ('chain = "c"\nkey = "k"\ndirectory = "d"', "either chain and key, or a directory"),
+        ('key = "k"\ndirectory = "d"', "either chain and key, or a directory"),
+    ],
+)
+def test_a_certificate_that_is_neither_a_pair_nor_a_directory(table, because):
+    (found,) = said(TLS, "[[certificate]]\n", table, "\n", REST)
+
+    assert found.startswith("4:1: ")
+    assert because in found
+
+
+def test_a_certificate_twice():
+    assert said(TLS, PAIR, PAIR, REST) == [
+        "7:1: warning: this [[certificate]] is the same as one before; expected each once"
+    ]
+
+
+def test_a_cache_without_a_path():
+    assert said(LISTENER, REST, '[cache]\nsize = "2 GiB"\n') == [
+        "7:1: warning: without a path nothing is stored; expected path = ... or no [cache] at all"
+    ]
+
+
+def test_an_object_larger_than_the_store():
+    found = said(LISTENER, REST, '[cache]\npath = "c"\nsize = "64 MiB"\n')
+
+    assert found == [
+        "9:8: warning: one object may have 128 MiB, more than the whole store; expected max_object below size"
+    ]
+
+
+def test_an_encoding_twice():
+    assert said(LISTENER, REST, '[compression]\nencodings = ["br", "gzip", "br"]\n') == [
+        "8:13: 'br' is named twice; expected each encoding once"
+    ]
+
+
+def test_an_origin_no_route_leads_to():
+    assert said(LISTENER, REST, '[origin.spare]\nservers = ["http://x"]\n') == [
+        "7:1: warning: no [[route]] leads to origin 'spare'"
+    ]
+
+
+def test_a_server_twice():
+    origin = ORIGIN.replace('"]', '", { url = "http://10.0.0.1" }]')
+
+    assert said(LISTENER, origin, ROUTE) == [
+        "4:31: warning: 'http://10.0.0.1' is named twice; expected a weight instead"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "url", "is_same"),
+    [
+        ("0.0.0.0:80", "http://127.0.0.1", True),
+        ("0.0.0.0:80", "http://localhost:80", True),
+        ("127.0.0.1:80", "http://127.0.0.1", True),
+        ("[::]:80", "http://[::1]:80", True),
+        ("0.0.0.0:80", "http://127.0.0.1:81", False),
+        ("0.0.0.0:80", "http://10.0.0.1", False),
+        ("0.0.0.0:80", "http://shop.internal", False),
+        ("127.0.0.1:0", "http://127.0.0.1", False),
+        ("unix:/run/x", "unix:/run/x", False),
+    ],
+)
+def test_an_origin_that_is_the_edge_itself(address, url, is_same):
+    found = said(LISTENER.replace("0.0.0.0:80", address), ORIGIN.replace("http://10.0.0.1", url), ROUTE)
+
+    assert is_same == any("is this edge itself" in line for line in found)
+
+
+def test_tls_settings_of_an_origin_without_tls():
+    assert said(LISTENER, REST, "[origin.shop.tls]\nverify = false\n") == [
+        "7:1: warning: no server of this origin is https; expected one, or no tls settings"
+    ]
+
+
+def test_a_route_to_an_origin_there_is_not():
+    assert said(LISTENER, REST, '[[route]]\npath = "/x"\norigin = "shopp"\n') == [
+        "9:10: there is no origin 'shopp'; did you mean 'shop'?"
+    ]
+    assert said(LISTENER, REST, '[[route]]\npath = "/x"\norigin = "zzz"\n') == [
+        "9:10: there is no origin 'zzz'; expected one of shop"
+    ]
+    assert said(LISTENER, ROUTE) == ["4:10: there is no origin 'shop'; expected [origin.shop]"]
+
+
+def test_a_route_to_an_origin_that_is_itself_wrong_is_not_wrong_too():
+    found = said(LISTENER, ORIGIN.replace("http", "ftp"), ROUTE)
+
+    assert len(found) == 1
+    assert "not an origin's URL" in found[0]
+
+
+def test_a_route_that_is_never_taken():
+    """However it is spelled: upper case, a closing dot, a closing slash."""
+    routes = '[[route]]\nhost = "a.example"\npath = "/x"\norigin = "shop"\n[[route]]\nhost = "A.example."\npath = "/x/"\norigin = "shop"\n'
+
+    assert said(LISTENER, ORIGIN, routes) == [
+        "9:1: this [[route]] is never taken: one before it has the same host and path ('a.example', '/x') and leads to 'shop'"
+    ]
+    assert said(LISTENER, ORIGIN, ROUTE * 2) == [
+        "7:1: this [[route]] is never taken: one before it has the same host and path (any host, '/') and leads to 'shop'"
+    ]
+
+
+def test_a_listener_that_cannot_answer_anything():
+    assert said(LISTENER) == ["1:1: warning: nothing can be answered here; expected at least one [[route]]"]
+    assert said(LISTENER, 'redirect = "https"\n') == []
