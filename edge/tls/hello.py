@@ -13,7 +13,13 @@ an edge-triggered watcher simply waits for its next edge: every arriving segment
 ``wait_readable``) would spin; it waits with ``SO_RCVLOWAT`` above what is there, or a little later, or not at all. The
 peer's end does not show in a peek behind a part of a hello: it shows as EPOLLRDHUP, or as a deadline.
 
-Invariant: NEED_DATA is only said when there are bytes that would make a hello of it, and never at ``HELLO_BYTES``.
+A server name that cannot be decoded (not exactly one host name, or sent twice) makes the whole no hello: what two
+parsers could read in two ways must not choose a context. One that decodes but is no DNS name (an IPv6 address, a stray
+byte) is None, as if none had been sent: it cannot be in any certificate's table, so the default answers, and the client
+judges that.
+
+Invariant: NEED_DATA is only said when there are bytes that would make a hello of it, and never at ``HELLO_BYTES``. Work is
+linear in the bytes and bounded per call (``FRAGMENTS``), for a client that sends them one by one has us read anew for each.
 
 Cost: 6 µs for a browser's hello (517 bytes, 16 extensions), once per connection, beside 150 µs of handshake.
 
@@ -32,6 +38,9 @@ from edge.errors import ClientGone
 
 HELLO_BYTES: Final = 32768
 """Records with a hello in them, at most. The largest of today (post-quantum shares, a ticket, a padding) are below 4 KiB."""
+
+FRAGMENTS: Final = 64
+"""Records a hello may be cut into: 512 bytes, the smallest any stack is told to cut at (RFC 6066 §4), make 32 KiB."""
 
 _RECORD_BYTES: Final = 16384
 _HANDSHAKE: Final = 22
@@ -71,7 +80,7 @@ class Hello:
     What a client wants.
 
     Attributes:
-        server_name: lower case, without a trailing dot; None if none was sent.
+        server_name: lower case, without a trailing dot; None if none was sent, or one that is no DNS name.
         alpn: in the client's order, as sent; empty if none were.
         versions: numbers as on the wire (0x0304 is TLS 1.3), the client's order; unknown ones (GREASE) included.
     """
@@ -91,11 +100,11 @@ class NotTls:
     Not a ClientHello.
 
     Attributes:
-        kind: ``http``, to be told so in plain text; ``gone``, the client closed without a word; ``garbage``.
+        kind: ``http``, to be told so in plain text; ``garbage``.
         detail: for the log.
     """
 
-    kind: Literal["http", "garbage", "gone"]
+    kind: Literal["http", "garbage"]
     detail: str = ""
 
 
@@ -114,7 +123,7 @@ def peek_hello(sock: socket.socket) -> Hello | Literal[_Wait.NEED_DATA] | NotTls
         NEED_DATA: wait for more than there is (see the module's header how).
 
     Raises:
-        ClientGone: the connection broke.
+        ClientGone: it closed without a word, or the connection broke.
 
     Cost: one system call.
     """
@@ -125,7 +134,7 @@ def peek_hello(sock: socket.socket) -> Hello | Literal[_Wait.NEED_DATA] | NotTls
     except OSError as cause:
         raise ClientGone(f"{type(cause).__name__}: {cause}") from cause
     if not data:
-        return NotTls("gone", "closed before a hello")
+        raise ClientGone("closed before a hello")
     return read_hello(data)
 
 
@@ -166,7 +175,7 @@ def _join_records(data: bytes) -> bytes | None:
     wanted = -1
     at = 0
     size = len(data)
-    while True:
+    for _ in range(FRAGMENTS):
         if at + 5 > size:
             if data[at : at + 2] not in (b"", b"\x16", b"\x16\x03"):
                 raise _Malformed("another record within the hello")
@@ -188,6 +197,7 @@ def _join_records(data: bytes) -> bytes | None:
         if 0 <= wanted <= len(message):
             return message[4:wanted]
         at += 5 + length
+    raise _Malformed(f"a hello in over {FRAGMENTS} records")
 
 
 def _read_message(message: bytes) -> Hello:
@@ -248,15 +258,13 @@ def _whole(data: bytes, width: int) -> bytes:
     return inner
 
 
-def _read_server_name(body: bytes) -> bytes:
+def _read_server_name(body: bytes) -> bytes | None:
     """Read the one name there may be: no other type was ever defined, and OpenSSL refuses a second."""
     entry = _whole(body, 2)
     if not entry or entry[0]:
         raise _Malformed("a server name that is no host name")
     name = _whole(entry[1:], 2).removesuffix(b".")
-    if not _HOST.match(name):
-        raise _Malformed("a server name that is no host name")
-    return name.lower()
+    return name.lower() if _HOST.match(name) else None
 
 
 def _read_protocols(body: bytes) -> tuple[bytes, ...]:
