@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from edge.observe.error_log import LOGGER, SELDOM_KEYS, SELDOM_S, ErrorLog, Seldom, is_journal, printable, set_up
+from edge.observe.error_log import (
+    LOGGER,
+    SELDOM_KEYS,
+    SELDOM_S,
+    ErrorLog,
+    Seldom,
+    current,
+    is_journal,
+    printable,
+    set_up,
+)
 
 logger = logging.getLogger(f"{LOGGER}.test")
 
@@ -110,6 +120,17 @@ def test_another_process_can_open_the_file_for_us(path: Path, tmp_path: Path) ->
     log.close()
 
     assert "new" in (tmp_path / "other").read_text()
+
+
+def test_the_log_in_use_can_be_found_by_who_was_not_given_it(log: ErrorLog, path: Path, tmp_path: Path) -> None:
+    found = current()
+    assert found is not None
+    found.replace(os.open(tmp_path / "other", os.O_WRONLY | os.O_CREAT))
+    logger.error("new")
+    log.close()
+
+    assert "new" in (tmp_path / "other").read_text()
+    assert current() is None
 
 
 def test_for_the_journal_every_line_begins_with_its_priority() -> None:
