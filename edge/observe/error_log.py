@@ -105,14 +105,6 @@ def current() -> ErrorLog | None:
     return None
 
 
-def current() -> ErrorLog | None:
-    """Return what :func:`set_up` made last in this process, or None: for who must reopen it without having been given it."""
-    for handler in logging.getLogger(LOGGER).handlers:
-        if isinstance(handler, _SinkHandler):
-            return ErrorLog(handler.sink, handler)
-    return None
-
-
 def is_journal(environ: Mapping[str, str]) -> bool:
     """Tell whether standard error is the very stream systemd connected to its journal (device and inode agree)."""
     try:
