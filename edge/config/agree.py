@@ -160,13 +160,14 @@ def _compression(parts: Parts) -> Iterator[Disagreement]:
 def _origins(parts: Parts) -> Iterator[Disagreement]:
     used = {route.origin for _, route in parts.all(Route)}
     listeners = [listener for _, listener in parts.all(Listener) if listener.kind == "tcp"]
+    servers: dict[Key, list[tuple[Key, OriginServer]]] = {}
+    for where, server in parts.all(OriginServer):
+        servers.setdefault(where[:-2], []).append((where, server))
     for key, origin in parts.all(Origin):
         if origin.name not in used:
             yield Disagreement(key, f"no [[route]] leads to origin {origin.name!r}", WARNING)
         seen: set[str] = set()
-        for where, server in parts.all(OriginServer):
-            if where[:-2] != key:
-                continue
+        for where, server in servers.get(key, ()):
             if server.url in seen:
                 yield Disagreement(where, f"{server.url!r} is named twice; expected a weight instead", WARNING)
             seen.add(server.url)
@@ -191,11 +192,11 @@ def _is_same_place(listener: Listener, host: str, port: int) -> bool:
 
 def _routes(parts: Parts) -> Iterator[Disagreement]:
     written = parts.raw.get("origin")
-    origins = list(written) if isinstance(written, dict) else []
+    origins: dict[str, Any] = written if isinstance(written, dict) else {}
     first: dict[tuple[str | None, str], str] = {}
     for key, route in parts.all(Route):
         if route.origin and route.origin not in origins:
-            near = did_you_mean(route.origin, origins)
+            near = did_you_mean(route.origin, list(origins))
             known = near or (
                 f"; expected one of {', '.join(origins)}" if origins else f"; expected [origin.{route.origin}]"
             )

@@ -48,7 +48,7 @@ class RouteTable(Generic[R]):
     """
     Routes, arranged for :meth:`find`. Of two for the same host and path the first is used.
 
-    Cost: a host with one route for ``/`` is one dictionary lookup (bench/micro/route.py).
+    Cost: a host with one route for ``/`` is one dictionary lookup (bench/micro/test_route.py).
     """
 
     __slots__ = ("_any", "_exact", "_longest_wild", "_wild")
