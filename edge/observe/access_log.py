@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 Entry = tuple[
     float,  # 0 ended_wall: when the exchange ended, seconds since the epoch
-    str,  # 1 client: address without port
+    str,  # 1 client: an IP address without port, "" on a unix socket; never text a client wrote
     str,  # 2 tls: "TLSv1.3", or "" on a plain connection
     RequestHead | None,  # 3 head: None when the request could not be understood
     int,  # 4 status: of the final reply; 0 when nothing could be said
     int,  # 5 sent_bytes: of the body
     float,  # 6 duration_s: from the head's last byte to the reply's last byte taken by the kernel
     str,  # 7 outcome: one of names.OUTCOMES
-    str,  # 8 encoding: the reply's content coding, or ""
+    str,  # 8 encoding: the reply's content coding, ours or as the origin said it, or ""
     str,  # 9 origin: "name" or "name/server", or "" when none was asked
     float,  # 10 origin_s: until the origin's reply head; 0.0 when none was asked
     str,  # 11 request_id: what the origin was told, or ""
@@ -216,7 +216,7 @@ class JsonFormat:
                 f',"duration_ms":{ms[int(duration * 1e6)]},"cache":"{outcome}"'
             )
             if encoding:
-                line += f',"encoding":"{encoding}"'
+                line += _ENCODINGS.get(encoding) or _named("encoding", encoding)
             if origin:
                 line += f'{_named("origin", origin)},"origin_ms":{ms[int(origin_s * 1e6)]}'
             if request_id:
@@ -273,7 +273,7 @@ class CombinedFormat:
             if asked is None:
                 asked = heads[id(head)] = self._asked(head)
             request, rest = asked
-            lines.append(f'{client} - - [{self._second_text}] "{request}" {status:03d} {sent} {rest}\n')
+            lines.append(f'{client or "-"} - - [{self._second_text}] "{request}" {status:03d} {sent} {rest}\n')
         return lines
 
     def _asked(self, head: RequestHead | None) -> tuple[str, str]:
@@ -300,6 +300,7 @@ _COMBINED: Final = {
     ord('"'): '\\"',
     ord("\\"): "\\\\",
 }
+_ENCODINGS: Final = {coding: f',"encoding":"{coding}"' for coding in ("gzip", "br", "zstd")}
 _TLS: Final = {version: f',"tls":"{version}"' for version in ("TLSv1.2", "TLSv1.3")}
 _PROTOCOLS: Final = {10: "HTTP/1.0", 11: "HTTP/1.1", 20: "HTTP/2.0", 30: "HTTP/3.0"}
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

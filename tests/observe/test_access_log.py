@@ -121,6 +121,14 @@ def test_combined_is_what_apache_and_nginx_write() -> None:
     assert '192.0.2.1 - - [23/Nov/2025:19:40:55 +0000] "GET /a?b HTTP/1.1" 200 1024 "https://x/" "curl/8"\n' == line
 
 
+def test_what_an_origin_calls_its_coding_cannot_break_the_line() -> None:
+    assert json.loads(one(JsonFormat(), entry(head(), encoding='x"\n')))["encoding"] == 'x"\n'
+
+
+def test_a_client_on_a_unix_socket_is_a_dash_in_combined() -> None:
+    assert one(CombinedFormat(), entry(head(), client="")).startswith("- - - [")
+
+
 @pytest.mark.parametrize(("version", "name"), [(10, "HTTP/1.0"), (11, "HTTP/1.1"), (20, "HTTP/2.0"), (99, "HTTP")])
 def test_both_formats_name_the_protocol(version: int, name: str) -> None:
     asked = entry(head(version=version))
