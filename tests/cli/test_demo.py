@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from rich.console import Console
 
 from edge.cli import demo
 from edge.cli.demo import Broken, Demo, Origin, Ports, configuration
+from edge.cli.tour import Stop
 from edge.clock import SYSTEM
 from edge.config.load import load
 
@@ -91,6 +92,98 @@ def test_a_demo_made_for_this_folder_has_certificates_from_one_authority(tmp_pat
 
     assert {"ca.pem", "certs", "renewed"} == {path.name for path in tmp_path.iterdir()}
     assert (tmp_path / "certs/fullchain.pem").read_bytes() != (tmp_path / "renewed/fullchain.pem").read_bytes()
+
+
+def stop(command: str, *runs: str, settles: bool = False) -> Stop:
+    return Stop("title", command, "shows", tuple((pattern,) for pattern in runs), settles=settles)
+
+
+def test_a_stop_is_run_as_often_as_it_has_something_to_show(tmp_path: Path) -> None:
+    walked = stop("echo x >> log; wc -l < log", "^1$", "^2$", "^3$")
+
+    assert demo._visit(walked, tmp_path, threading.Event()) == ""
+
+
+def test_a_stop_that_shows_something_else_is_told_with_its_whole_output(tmp_path: Path) -> None:
+    wrong = demo._visit(stop("echo said; echo and this >&2", "^said$", "other"), tmp_path, threading.Event())
+
+    assert wrong.startswith("run 2: no 'other'\nsaid\nand this")
+
+
+def test_a_stop_that_settles_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "SETTLE_PAUSE_S", 0.0)
+    settling = "echo x >> log; wc -l < log"
+
+    assert demo._visit(stop(settling, "^4$", settles=True), tmp_path, threading.Event()) == ""
+    assert "no '^1$'" in demo._visit(stop(settling, "^1$", settles=True), tmp_path, threading.Event())
+
+
+def test_a_line_that_never_ends_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "LINE_S", 0.01)
+
+    assert "still running" in demo._visit(stop("exec cat /dev/zero > /dev/null", "x"), tmp_path, threading.Event())
+
+
+class Hours:
+    """A clock that goes on by a second each time it is looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def mono(self) -> float:
+        self.now += 1.0
+        return self.now
+
+    def wall(self) -> float:
+        return 1.7e9 + self.now
+
+
+class Turns(threading.Event):
+    """Lets so many turns pass, then says stop; does on each what it was given."""
+
+    def __init__(self, turns: int, each: Callable[[int], None]) -> None:
+        super().__init__()
+        self._left = turns
+        self._each = each
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self._left -= 1
+        self._each(self._left)
+        return self._left <= 0
+
+
+class Edge:
+    """Stands for the edge's process."""
+
+    def __init__(self, code: int | None = None) -> None:
+        self.code = code
+
+    def poll(self) -> int | None:
+        return self.code
+
+
+def test_a_killed_shop_process_stays_away_for_a_while_and_then_comes_back(tmp_path: Path, origin: Origin) -> None:
+    watched = Demo(tmp_path, Hours())
+    watched.edge = Edge()  # type: ignore[assignment]
+    watched.shop = [origin]
+    os.kill(origin.pid, signal.SIGKILL)
+    origin._process.wait()
+    said: list[str] = []
+    ran: list[bool] = []
+    watched.watch(Turns(20, lambda _: ran.append(origin.is_running)), said.append)
+
+    assert said[0].startswith("catalog ended; it is started again in 10 seconds.")
+    assert said[1] == f"catalog is back (process {origin.pid})."
+    assert ran[:10] == [False] * 10
+    assert ran[-1]
+
+
+def test_the_end_of_the_edge_is_the_end_of_the_demo(tmp_path: Path) -> None:
+    watched = Demo(tmp_path, Hours())
+    watched.edge = Edge(3)  # type: ignore[assignment]
+    (tmp_path / "edge.log").write_text("why it ended\n")
+    with pytest.raises(Broken, match=r"ended with 3\nwhy it ended"):
+        watched.watch(Turns(5, lambda _: None), print)
 
 
 @pytest.mark.slow
