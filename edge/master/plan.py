@@ -222,7 +222,7 @@ def _keeping(wish: Wish, roster: Roster, setbacks: Setbacks, now: float, due: li
     keepers = roster.keepers()
     for keeper in keepers:
         if keeper.stays and (not wish.keeper or keeper.generation != wish.generation):
-            yield Ask(keeper.pid, now + LEAVE_GRACE_S)
+            yield _ask(wish, keeper, now)
     if wish.keeper and not keepers:
         if now >= setbacks.not_before(KEEPER):
             yield Spawn(KEEPER)
@@ -251,5 +251,4 @@ def _thinning(
 
 
 def _ask(wish: Wish, child: Child, now: float) -> Ask:
-    grace = LEAVE_GRACE_S if child.is_keeper else wish.drain_s + LEAVE_GRACE_S
-    return Ask(child.pid, now + grace)
+    return Ask(child.pid, now + wish.drain_s + LEAVE_GRACE_S)

@@ -18,6 +18,7 @@ from edge.listen import inherited
 from edge.listen.bind import CannotListen
 from edge.listen.listening import Listening
 from edge.master import privileges, regime, succession
+from edge.master.desk import Desk
 from edge.master.estate import Estate, slots_for
 from edge.master.house import House
 from edge.master.loop import Master
@@ -69,7 +70,7 @@ def start(config_path: Path, worker_main: Main | None, keeper_main: Main | None)
     privileges.name_process("edge-master")
     inbox = Inbox()
     try:
-        return Master(path, house, first, inbox=inbox, clock=SYSTEM, predecessor=found.channel).run()
+        return Master(Desk(path, house, SYSTEM, first), inbox, found.channel).run()
     finally:
         inbox.close()
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -149,8 +148,3 @@ def inherit(environ: MutableMapping[str, str]) -> Inheritance:
     except (ValueError, KeyError, OSError) as error:
         found.complaint = str(error)
     return found
-
-
-def end(successor: Successor) -> None:
-    """End the new program: it is not wanted any more."""
-    os.kill(successor.pid, signal.SIGTERM)
