@@ -13,7 +13,8 @@ States in the order a body walks them, and where the next byte stands in each:
 
 Strict: sizes are 1 to 16 hexadecimal digits and nothing else; line ends are CRLF; no white space before an extension.
 Extensions are dropped, and their bytes are bounded for one line and for the body, since they cost us and carry
-nothing. Invariant: however the input is cut, the bytes given and the fault raised are the same.
+nothing. Invariant: however the input is cut, the body, the trailers and the fault are the same; only how much of the body is
+given before a fault may differ.
 Source: RFC 9112 §7.1.
 """
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from edge.message.head import Field
 
 LINE_BYTES = 256
-"""Of one size line with its extensions. Nobody uses extensions; Go's net/http and HAProxy take 4 KiB and 8 KiB."""
+"""Of one size line with its extensions, which nobody uses; Go's net/http takes 4 KiB."""
 
 EXTENSION_BYTES = 16 * 1024
 """Of all extensions of a body: what Go allows beyond the body's own size since CVE-2023-39326."""
@@ -94,11 +95,31 @@ class ChunkedDecoder:
         total: bytes of body so far.
     """
 
-    __slots__ = ("_extension_bytes", "_fault", "_held", "_left", "_state", "done", "rest", "total", "trailers")
+    __slots__ = (
+        "_announced",
+        "_extension_bytes",
+        "_fault",
+        "_held",
+        "_left",
+        "_most",
+        "_state",
+        "done",
+        "rest",
+        "total",
+        "trailers",
+    )
 
-    def __init__(self, fault: Callable[[str], Fault]) -> None:
-        """*fault* makes what is raised, from a detail: a client's fault, or an origin's."""
+    def __init__(self, fault: Callable[[str], Fault], most: int | None = None) -> None:
+        """
+        Begin a body.
+
+        Args:
+            fault: makes what is raised, from a detail: a client's fault, or an origin's.
+            most: bytes of body; a chunk that would bring more is refused (413) as soon as it says so.
+        """
         self._fault = fault
+        self._most = most
+        self._announced = 0
         self._state = SIZE
         self._held = b""  # the beginning of a line whose end has not come; at most LINE_BYTES, or TRAILER_BYTES
         self._left = 0
@@ -164,7 +185,13 @@ class ChunkedDecoder:
             self._extension_bytes += len(extension)
             if self._extension_bytes > EXTENSION_BYTES:
                 raise self._fault("chunk extensions too long")
-        return int(digits, 16)
+        size = int(digits, 16)
+        self._announced += size
+        if self._most is not None and self._announced > self._most:
+            fault = self._fault("chunked body too long")
+            fault.reply = 413
+            raise fault
+        return size
 
     def _check_partial_size(self, data: bytes, at: int) -> None:
         """Refuse a size line that no further byte can make good."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _REQUEST_LINE = re.compile(rb"(" + _TCHAR + rb"{1,64}) ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])\r\n")
-_OTHER_VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/[0-9.]{1,8}\r\n")
+_OTHER_VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/(?!1\.[01]\r)[0-9.]{1,8}\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n")
 
 # The parser has turned these into authority, framing, length and expect_continue.
@@ -66,7 +66,7 @@ _NO_OPTIONS: list[bytes] = []
 
 
 class _Collector:
-    """What llhttp calls back for each field; value already without outer white space."""
+    """What llhttp calls back for each field; it leaves white space behind a value for us to strip."""
 
     __slots__ = ("fields",)
 
@@ -74,7 +74,7 @@ class _Collector:
         self.fields: list[Field] = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.fields.append((name.lower(), value))
+        self.fields.append((name.lower(), value.rstrip(b" \t")))
 
 
 def check_request_line(raw: bytes) -> tuple[bytes, bytes, int, int]:

@@ -15,14 +15,14 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from edge.message.head import Field
 
 REASONS: dict[int, bytes] = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 
 
-def reply_head(status: int, reason: bytes, fields: Iterable[Field], added: bytes = b"") -> bytes:
+def reply_head(status: int, reason: bytes, fields: Sequence[Field], added: bytes = b"") -> bytes:
     """
     Return a reply's head with its empty line.
 
@@ -32,20 +32,20 @@ def reply_head(status: int, reason: bytes, fields: Iterable[Field], added: bytes
         fields: in this order.
         added: complete lines that go last.
     """
-    lines = b"".join([b"%b: %b\r\n" % entry for entry in fields])
-    return _whole(b"HTTP/1.1 %d %b\r\n" % (status, reason or REASONS.get(status, b"")), lines, added, fields)
+    return _whole(b"HTTP/1.1 %d %b\r\n" % (status, reason or REASONS.get(status, b"")), 1, fields, added)
 
 
-def request_head(method: bytes, target: bytes, authority: bytes, fields: Iterable[Field], added: bytes = b"") -> bytes:
+def request_head(method: bytes, target: bytes, authority: bytes, fields: Sequence[Field], added: bytes = b"") -> bytes:
     """Return a request's head with its empty line; Host comes first (RFC 9110 §7.2)."""
-    lines = b"".join([b"%b: %b\r\n" % entry for entry in fields])
-    return _whole(b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target, authority), lines, added, fields)
+    start = b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target, authority)
+    if start.count(b" ") != 3:
+        raise AssertionError(f"a request line of too many words: {start!r}")
+    return _whole(start, 2, fields, added)
 
 
-def _whole(start: bytes, lines: bytes, added: bytes, fields: Iterable[Field]) -> bytes:
-    count = len(fields) if isinstance(fields, (list, tuple)) else sum(1 for _ in fields)
-    if lines.count(b"\n") != count or lines.count(b"\r") != count or b"\0" in lines:
-        raise AssertionError(f"a field would break its line: {list(fields)!r}")
-    if start.count(b"\n") != start.count(b"\r\n") or start.count(b"\r") > 2:
-        raise AssertionError(f"a start line would break: {start!r}")
-    return b"%b%b%b\r\n" % (start, lines, added)
+def _whole(start: bytes, lines: int, fields: Sequence[Field], added: bytes) -> bytes:
+    head = start + b"".join([b"%b: %b\r\n" % entry for entry in fields])
+    lines += len(fields)
+    if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+        raise AssertionError(f"a line would break: {head!r}")
+    return b"%b%b\r\n" % (head, added)

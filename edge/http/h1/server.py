@@ -203,7 +203,10 @@ class ServerConnection:
         else:
             self._reading = BODY
             self._continued = False
-            self._body = LengthDecoder(head.length) if head.framing is Framing.LENGTH else ChunkedDecoder(ClientFault)
+            if head.framing is Framing.LENGTH:
+                self._body = LengthDecoder(head.length)
+            else:
+                self._body = ChunkedDecoder(ClientFault, self._limits.body_bytes)
         return Request(self._stream, head)
 
     def _take_head(self) -> bytes | None:
@@ -252,8 +255,6 @@ class ServerConnection:
                 return NEED_DATA
             self._buffer = b""
             piece = body.decode(data)
-            if type(body) is ChunkedDecoder and body.total > (self._limits.body_bytes or body.total):
-                raise ClientFault("chunked body too long", reply=413)
             if piece and self._asked is not None:
                 return Body(self._stream, piece)
         self._buffer = body.rest
