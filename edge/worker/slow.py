@@ -578,7 +578,7 @@ class SlowLane:
                     etag = value
                 else:
                     modified = value
-        return origin_request(
+        request = origin_request(
             head,
             peer=peer.encode(),
             trusted=trusted,
@@ -589,6 +589,9 @@ class SlowLane:
             etag=etag,
             last_modified=modified,
         )
+        if request.expect_continue:
+            request.fields.append((b"expect", b"100-continue"))  # the origin decides, as RFC 9110 §10.1.1 wants it
+        return request
 
     def _next_id(self) -> bytes:
         self._number += 1
@@ -606,6 +609,11 @@ class SlowLane:
             self._cells[names.ORIGIN_REUSED] += 1
         if ox.attempts > 1:
             self._cells[names.ORIGIN_RETRIES] += 1
+        store = self.rooms.store
+        if store is not None and known.ask.method is Method.UNSAFE:
+            for key in invalidated(known.ask, reply):
+                store.mark_stale(key, self.clock.wall())
+                self._cells[names.CACHE_INVALIDATED] += 1
 
     async def _received(
         self,
@@ -635,10 +643,6 @@ class SlowLane:
             ox.kill()
             await self._serve_stale(x, known, plan, reply.status)
             return False
-        if store is not None and ask.method is Method.UNSAFE:
-            for key in invalidated(ask, reply):
-                store.mark_stale(key, now)
-                self._cells[names.CACHE_INVALIDATED] += 1
         if store is not None and ask.method is Method.HEAD and ask.bypass is None:
             self._heard_head(known, reply, asked_wall)
         verdict: Copy | NotStored
