@@ -98,20 +98,19 @@ class Authority:
         Sign a leaf for *names*: host names, ``*.`` wildcards, or IP addresses. The first is also its subject.
 
         It becomes valid *starts_in* from now and stays so until *days* from now; negative days make an expired one.
-        With *for_client* it is one that a client shows.
+        With *for_client* it is one that a client shows: the first name is whoever that is, and no host.
         """
         key = _new_key(key_kind)
         now = _now(self._clock)
         purpose = ExtendedKeyUsageOID.CLIENT_AUTH if for_client else ExtendedKeyUsageOID.SERVER_AUTH
         leaf = (
-            x509.CertificateBuilder()
+            x509.CertificateBuilder(extensions=[] if for_client else [_host_names(names)])
             .subject_name(_subject(names[0]))
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + min(starts_in, timedelta(days=days) - EARLY))
             .not_valid_after(now + timedelta(days=days))
-            .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
@@ -169,6 +168,11 @@ def _now(clock: Clock) -> datetime:
 
 def _subject(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+
+
+def _host_names(names: Sequence[str]) -> x509.Extension[x509.ExtensionType]:
+    listed = x509.SubjectAlternativeName([_general_name(name) for name in names])
+    return x509.Extension(listed.oid, critical=False, value=listed)
 
 
 def _general_name(name: str) -> x509.GeneralName:
