@@ -7,7 +7,7 @@ addresses, connections or time: servers are indexes, *busy* counts the exchanges
 Invariant: :meth:`Balancer.pick` returns one of *able*. A balancer with a key gives the same server for the same key
 in every worker and after a restart, as long as that server is able; when it is not, only its own keys move.
 
-Cost: one server never gets here; two or three take about 1 µs by turns, 2-3 µs by hash (``bench/micro/bench_origin.py``).
+Cost: one server never gets here; two or three take about 1 µs by turns, 2-3 µs by hash (``bench/micro/test_origin.py``).
 Source: nginx ``ngx_http_upstream_round_robin.c`` (smooth turns); Thaler & Ravishankar 1998 (rendezvous);
 Karger 1997 and libketama (ring); Mitzenmacher 2001 (two choices).
 """

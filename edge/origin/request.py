@@ -9,7 +9,7 @@ Invariant: what an origin reads about the client (``x-forwarded-*``, ``forwarded
 written here or by a proxy that the configuration trusts. Names that a CGI-style origin would fold into one of
 those (``x_forwarded_for``) count as the same name.
 
-Hot: once per miss. Cost in ``bench/micro/bench_origin.py``.
+Hot: once per miss. Cost in ``bench/micro/test_origin.py``.
 Source: RFC 9110 §7.6 (forwarding), §10.1.1 (Expect), §12.5.3 (Accept-Encoding); RFC 9111 §4.3.1 (validation); RFC 7239.
 """
 
@@ -174,6 +174,9 @@ def origin_request(
         fields.append((b"connection", b"te"))
 
     framing = head.framing if passing else Framing.NONE
+    expects = head.expect_continue and framing is not Framing.NONE
+    if expects:
+        fields.append((b"expect", b"100-continue"))
     return OriginRequest(
         method or head.method,
         head.target,
@@ -181,7 +184,7 @@ def origin_request(
         fields,
         framing,
         head.length if framing is Framing.LENGTH else 0,
-        head.expect_continue and framing is not Framing.NONE,
+        expects,
         head.upgrade if passing else None,
     )
 

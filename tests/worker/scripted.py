@@ -9,7 +9,6 @@ from edge.config.tree import Origin, OriginServer, OriginTls
 from edge.worker.dial import Dialler, Resolver
 from edge.worker.origins import Origins
 
-
 MADE = []
 """Every ``Origins`` a test has built: left when its origin closes, so that no socket outlives the test."""
 

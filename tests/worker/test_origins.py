@@ -632,6 +632,11 @@ async def test_an_origin_that_pauses_in_its_body_is_given_up(autojump_clock):
         await check_deadline(origins_of(server.url, between_bytes_s=3.0), "connection_read_timeout", 3.0)
 
 
+async def send_for_ever(exchange):
+    while True:
+        await exchange.send_body(bytes(1 << 20))
+
+
 async def test_an_origin_that_takes_no_body_is_given_up(autojump_clock):
     async def script(peer):
         await peer.head()
@@ -641,8 +646,7 @@ async def test_an_origin_that_takes_no_body_is_given_up(autojump_clock):
         origins = origins_of(server.url, between_bytes_s=3.0)
         async with origins.exchange("shop", post()) as exchange:
             with pytest.raises(OriginFault) as caught:
-                while True:
-                    await exchange.send_body(bytes(1 << 20))
+                await send_for_ever(exchange)
         assert ("connection_write_timeout", 504) == (caught.value.word, caught.value.reply)
 
 
@@ -683,6 +687,62 @@ async def test_a_socket_path_that_is_not_there_is_said_so(tmp_path):
         await fetch(origins_of(f"unix:{tmp_path}/none.sock"))
 
     assert ("destination_unavailable", 503) == (caught.value.word, caught.value.reply)
+
+
+async def swept(origins):
+    """What the worker does once a second."""
+    while True:
+        origins.sweep()
+        await trio.sleep(1)
+
+
+async def test_a_long_wait_is_ended_by_the_sweep_within_a_second(autojump_clock):
+    """Such a wait has no timer of its own; only the one that is overdue is ended."""
+
+    async def slow(peer):
+        while head := await peer.head():
+            if head.startswith(b"GET /never"):
+                await trio.sleep_forever()
+            await trio.sleep(90)
+            await peer.answer()
+
+    async with ScriptedOrigin(slow).open() as server, trio.open_nursery() as nursery:
+        patient, origins = origins_of(server.url, first_byte_s=100.0), origins_of(server.url, first_byte_s=60.0)
+        nursery.start_soon(swept, origins)
+        nursery.start_soon(swept, patient)
+        answered = []
+
+        async def wait_long():
+            answered.append((await fetch(patient))[0])
+
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(wait_long)
+            await wait_all_tasks_blocked()
+            before = trio.current_time()
+            with pytest.raises(OriginFault) as caught:
+                await fetch(origins, get(b"/never"))
+            assert ("http_response_timeout", 504) == (caught.value.word, caught.value.reply)
+            assert 60.0 <= trio.current_time() - before <= 61.0
+            assert gone(origins)
+        nursery.cancel_scope.cancel()
+
+    assert [200] == answered
+
+
+async def test_a_tunnel_may_be_silent_for_as_long_as_it_likes(autojump_clock):
+    async def script(peer):
+        await peer.head()
+        await peer.send(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
+        await trio.sleep(100_000)
+        await peer.send(b"at last")
+
+    async with ScriptedOrigin(script).open() as server, trio.open_nursery() as nursery:
+        origins = origins_of(server.url)
+        nursery.start_soon(swept, origins)
+        async with origins.exchange("shop", upgrade()) as tunnel:
+            await tunnel.reply()
+            assert b"at last" == await tunnel.pull()
+        nursery.cancel_scope.cancel()
 
 
 # -- bodies on their way to the origin ----------------------------------------------------------------------
@@ -873,10 +933,13 @@ async def test_a_client_that_leaves_ends_the_exchange():
 
     async with ScriptedOrigin(silent).open() as server:
         origins = origins_of(server.url)
+
+        async def carry():
+            async with origins.exchange("shop", post()) as exchange, exchange.sending(leaves):
+                await exchange.reply()
+
         with pytest.raises(ClientGone):
-            async with origins.exchange("shop", post()) as exchange:
-                async with exchange.sending(leaves):
-                    await exchange.reply()
+            await carry()
 
         assert gone(origins)
 

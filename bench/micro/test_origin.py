@@ -1,0 +1,135 @@
+"""
+What asking an origin costs us (``edge/origin``, ``edge/worker/origins.py``).
+
+Run ``pytest bench/micro/test_origin.py``. The exchanges are timed by this process's CPU time, system calls included: the
+origin runs in a process of its own and is not part of the figure. ``extra_info`` has microseconds per exchange.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import socket
+import time
+from contextlib import suppress
+from random import Random
+
+import pytest
+import trio
+
+from edge.clock import SYSTEM
+from edge.config.tree import Origin, OriginServer
+from edge.message.head import RequestHead
+from edge.origin.balance import BALANCERS
+from edge.origin.request import origin_request
+from edge.worker.origins import Origins
+
+REPLY = (
+    b"HTTP/1.1 200 OK\r\ndate: Mon, 01 Jan 2024 00:00:00 GMT\r\ncontent-type: text/html; charset=utf-8\r\n"
+    b'cache-control: max-age=60\r\netag: "abc"\r\nserver: bench\r\ncontent-length: 1024\r\n\r\n' + bytes(1024)
+)
+HEAD = RequestHead(
+    b"GET",
+    b"https",
+    b"shop.example",
+    b"/catalog/42?page=2",
+    [
+        (b"user-agent", b"Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"),
+        (b"accept", b"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+        (b"accept-language", b"en-US,en;q=0.5"),
+        (b"accept-encoding", b"gzip, deflate, br, zstd"),
+        (b"connection", b"keep-alive"),
+        (b"cookie", b"session=0123456789abcdef"),
+        (b"sec-fetch-dest", b"document"),
+        (b"sec-fetch-mode", b"navigate"),
+    ],
+)
+EXCHANGES = 2000
+
+
+def ask():
+    return origin_request(HEAD, peer=b"192.0.2.1", trusted=False, request_id=b"0123456789abcdef", identity=True)
+
+
+def serve(listener):
+    """Answer every request at once, in one write."""
+    selector = selectors.DefaultSelector()
+    selector.register(listener, selectors.EVENT_READ)
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is listener:
+                sock, _ = listener.accept()
+                selector.register(sock, selectors.EVENT_READ)
+                continue
+            data = key.fileobj.recv(65536)
+            if data:
+                key.fileobj.sendall(REPLY)
+            else:
+                selector.unregister(key.fileobj)
+                key.fileobj.close()
+
+
+@pytest.fixture(scope="module")
+def url():
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    pid = os.fork()
+    if not pid:
+        with suppress(BaseException):
+            serve(listener)
+        os._exit(0)
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    os.kill(pid, signal.SIGTERM)
+    os.waitpid(pid, 0)
+    listener.close()
+
+
+def test_composing_a_request(benchmark):
+    benchmark(ask)
+
+
+@pytest.mark.parametrize("balance", sorted(BALANCERS))
+def test_picking_one_of_three(benchmark, balance):
+    balancer = BALANCERS[balance]([1, 1, 2], [b"10.0.0.1:80", b"10.0.0.2:80", b"10.0.0.3:80"], Random(1))
+    benchmark(balancer.pick, [0, 1, 2], [3, 1, 2], b"192.0.2.1")
+
+
+@pytest.mark.parametrize("beside", [1, 32])
+@pytest.mark.parametrize("via", ["origins", "bare sockets"])
+@pytest.mark.benchmark(timer=time.process_time)
+def test_one_kib_on_a_kept_connection(benchmark, url, beside, via):
+    """*bare sockets* is what trio and the kernel take of it: send, wait, receive, and nothing understood."""
+
+    async def through_origins(origins):
+        for _ in range(EXCHANGES // beside):
+            async with origins.exchange("shop", request) as exchange:
+                head = await exchange.reply()
+                got = 0
+                while data := exchange.body_nowait() or await exchange.body():
+                    got += len(data)
+            assert (200, 1024) == (head.status, got)
+
+    async def bare(address):
+        with socket.create_connection(address) as sock:
+            sock.setblocking(False)
+            for _ in range(EXCHANGES // beside):
+                sock.send(wire)
+                await trio.lowlevel.wait_readable(sock)
+                assert len(sock.recv(65536)) == len(REPLY)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            if via == "origins":
+                origins = Origins({"shop": Origin("shop", (OriginServer(url),))}, SYSTEM)
+                for _ in range(beside):
+                    nursery.start_soon(through_origins, origins)
+            else:
+                for _ in range(beside):
+                    nursery.start_soon(bare, ("127.0.0.1", int(url.rpartition(":")[2])))
+        if via == "origins":
+            origins.leave()
+
+    request = ask()
+    wire = b"GET / HTTP/1.1\r\nhost: shop.example\r\n" + bytes(400) + b"\r\n\r\n"
+    benchmark.pedantic(lambda: trio.run(main), rounds=5, warmup_rounds=1)
+    benchmark.extra_info["us_each"] = round(benchmark.stats.stats.min / EXCHANGES * 1e6, 1)
