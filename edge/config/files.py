@@ -5,7 +5,8 @@ Looks and touches nothing: no file is made, opened for writing or changed. What 
 certificates are understood, not here.
 
 Two identities matter. The master, who runs this check, opens logs, the pid file, unix sockets and keys. The workers,
-who may be another user, write the cache; its directory is made theirs by a master that is root.
+who may be another user, write the cache (its directory is made theirs by a master that is root) and read what origins
+are verified with.
 
 Source: path_resolution(7) for who may enter and write where.
 """
@@ -94,6 +95,7 @@ def check_files(loaded: Loaded) -> list[Problem]:
         for key, message, severity in (
             *_user(loaded),
             *_read_by_master(loaded),
+            *_read_by_workers(loaded),
             *_written_by_master(loaded),
             *_written_by_workers(loaded),
         )
@@ -140,6 +142,22 @@ def _read_by_master(loaded: Loaded) -> Iterator[_Found]:
         yield from _readable((*key, "directory"), certificate.directory, want_directory=True)
     for key, tls in loaded.parts.all(OriginTls):
         yield from _readable((*key, "ca"), tls.ca)
+
+
+def _read_by_workers(loaded: Loaded) -> Iterator[_Found]:
+    """What workers open themselves, after they have become who they will be."""
+    workers = _workers(loaded)
+    if workers is None:
+        return
+    for key, tls in loaded.parts.all(OriginTls):
+        if tls.ca is None or not _exists(tls.ca):
+            continue
+        where = (*key, "ca")
+        who = f"{_name(workers.uid)}, who the workers run as"
+        if (barred := _barred(tls.ca, workers)) is not None:
+            yield where, f"{tls.ca} cannot be reached by {who}: {barred} may not be entered", Severity.ERROR
+        elif not _may(tls.ca, workers, os.R_OK):
+            yield where, f"{tls.ca} may not be read by {who}", Severity.ERROR
 
 
 def _readable(key: Key, path: Path | None, *, want_directory: bool = False) -> Iterator[_Found]:
@@ -204,10 +222,7 @@ def _written_by_workers(loaded: Loaded) -> Iterator[_Found]:
 def _barred(path: Path, who: Identity) -> Path | None:
     """The first existing directory above *path* that *who* may not enter."""
     for parent in reversed(path.parents):
-        try:
-            if parent.is_dir() and not who.may(parent, os.X_OK):
-                return parent
-        except OSError:
+        if _exists(parent) and parent.is_dir() and not _may(parent, who, os.X_OK):
             return parent
     return None
 
@@ -250,8 +265,12 @@ def _exists(path: Path) -> bool:
 
 
 def _may_write_in(directory: Path, who: Identity) -> bool:
+    return _may(directory, who, os.W_OK | os.X_OK)
+
+
+def _may(path: Path, who: Identity, wanted: int) -> bool:
     try:
-        return who.may(directory, os.W_OK | os.X_OK)
+        return who.may(path, wanted)
     except OSError:
         return False
 

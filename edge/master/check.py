@@ -2,26 +2,39 @@
 Everything that can be known about a configuration before anything is started.
 
 The one check there is: ``edge check`` prints what it finds, the master asks it before it starts and before every reload.
-It composes what rooms below know each for itself: the file and its cross references, the users and paths it names,
-the certificates. It changes nothing.
+It composes what rooms below know each for itself: the file and its cross references, the users and paths it names, the
+certificates. It changes nothing.
 """
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
+from edge.clock import SYSTEM, Clock
 from edge.config.files import check_files
 from edge.config.load import load
+from edge.config.problem import Problem, Severity
+from edge.config.tree import Certificate, Listener, OriginTls
+from edge.tls.certificates import survey
+from edge.tls.contexts import client_context
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edge.config.load import Loaded
 
 
-def check(path: Path) -> Loaded:
+def check(path: Path, *, clock: Clock = SYSTEM) -> Loaded:
     """
     Read the configuration at *path* and look at every file it names.
+
+    Parts that could be read are looked at even if others could not, so that one run tells all.
+
+    Args:
+        path: relative or not; problems name it as it is given here.
+        clock: says whether certificates are in date.
 
     Returns:
         The tree and its warnings, or None in its place and every problem found.
@@ -30,4 +43,29 @@ def check(path: Path) -> Loaded:
         Nothing.
     """
     loaded = load(path)
-    return loaded.and_also(check_files(loaded))
+    found = check_files(loaded)
+    named = {(problem.line, problem.col) for problem in found}
+    return loaded.and_also([*found, *_certificates(loaded, clock, named), *_origin_authorities(loaded, named)])
+
+
+def _certificates(loaded: Loaded, clock: Clock, named: set[tuple[int, int]]) -> Iterator[Problem]:
+    """What is wrong inside certificate files, but for those already *named* as unreadable."""
+    parts = loaded.parts
+    for flaw in survey(parts.all(Certificate), parts.all(Listener), now_wall=clock.wall()).flaws:
+        problem = loaded.problem(flaw.key, flaw.message, Severity.ERROR if flaw.is_error else Severity.WARNING)
+        if not (flaw.unread and (problem.line, problem.col) in named):
+            yield problem
+
+
+def _origin_authorities(loaded: Loaded, named: set[tuple[int, int]]) -> Iterator[Problem]:
+    for key, tls in loaded.parts.all(OriginTls):
+        where = (*key, "ca")
+        if tls.ca is None or loaded.positions.value(where) in named:
+            continue
+        try:
+            client_context(verify=tls.verify, ca=tls.ca)
+        except ssl.SSLError as error:
+            reason = (error.reason or str(error)).replace("_", " ").lower()
+            yield loaded.problem(where, f"{tls.ca} cannot be used: {reason}; expected certificates in PEM")
+        except OSError as error:
+            yield loaded.problem(where, f"{tls.ca} cannot be read: {error.strerror}")

@@ -1,0 +1,145 @@
+"""One check for ``edge check``, the start and every reload: the file, what it names, and what is in that."""
+
+import os
+import pwd
+
+import pytest
+
+from edge.config import Severity
+from edge.master.check import check
+from edge.tls.selfsigned import make
+
+HEAD = (
+    '[[listener]]\naddress = "127.0.0.1:0"\ntls = true\n[origin.o]\nservers = ["https://h"]\n[[route]]\norigin = "o"\n'
+)
+PAIR = '[[certificate]]\nchain = "shop/fullchain.pem"\nkey = "shop/privkey.pem"\n'  # from line 8 on
+
+
+class At:
+    """A clock that stands still."""
+
+    def __init__(self, wall):
+        self._wall = wall
+
+    def wall(self):
+        return self._wall
+
+    def mono(self):
+        return 0.0
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """A folder with two pairs; making keys is slow enough to do it once."""
+    folder = tmp_path_factory.mktemp("certificates")
+    make(folder / "shop", ["shop.example"], days=30)
+    make(folder / "other", ["other.example"], days=30)
+    return folder
+
+
+@pytest.fixture
+def said(tmp_path, certificates):
+    """Check a text beside the certificates; the problems, without the folders."""
+    for folder in certificates.iterdir():
+        (tmp_path / folder.name).symlink_to(folder)
+
+    def said(text, **options):
+        (tmp_path / "edge.toml").write_text(text)
+        checked = check(tmp_path / "edge.toml", **options)
+        assert checked.ok is not any(problem.severity is Severity.ERROR for problem in checked.problems)
+        return [str(problem).replace(f"{tmp_path}/", "").removeprefix("edge.toml:") for problem in checked.problems]
+
+    return said
+
+
+def test_all_is_well(said):
+    assert said(HEAD + PAIR) == []
+
+
+def test_a_key_that_belongs_to_another_certificate(said):
+    assert said(HEAD + PAIR.replace("shop/priv", "other/priv")) == [
+        "10:7: other/privkey.pem does not belong to shop/fullchain.pem; expected the key it was made with"
+    ]
+
+
+def test_a_certificate_out_of_date_is_doubtful_but_no_reason_not_to_start(said):
+    """An edge that refused to start would answer nobody, on every name it has."""
+    (late,) = said(HEAD + PAIR, clock=At(4e9))
+    (early,) = said(HEAD + PAIR, clock=At(1e9))
+
+    assert late.startswith("9:9: warning: shop/fullchain.pem: expired on ")
+    assert early.startswith("9:9: warning: shop/fullchain.pem: not valid before ")
+
+
+def test_a_file_that_is_not_there_is_said_once(said):
+    assert said(HEAD + PAIR.replace("shop/", "gone/")) == [
+        "9:9: gone/fullchain.pem cannot be read: No such file or directory; expected a file",
+        "10:7: gone/privkey.pem cannot be read: No such file or directory; expected a file",
+    ]
+
+
+def test_a_directory_is_looked_into(said, tmp_path):
+    (tmp_path / "tenants" / "a").mkdir(parents=True)
+    (tmp_path / "tenants" / "a" / "fullchain.pem").write_text("no certificate")
+    (tmp_path / "tenants" / "b").mkdir()
+
+    found = said(HEAD + '[[certificate]]\ndirectory = "tenants"\n')
+
+    assert "9:13: tenants/a/privkey.pem cannot be read: No such file or directory" in found
+    assert any("tenants/a/fullchain.pem holds no certificate" in line for line in found)
+
+
+def test_a_directory_that_is_not_there_is_said_once(said):
+    assert said(HEAD + '[[certificate]]\ndirectory = "gone"\n') == [
+        "9:13: gone cannot be read: No such file or directory; expected a directory"
+    ]
+
+
+def test_authorities_are_looked_into(said, tmp_path):
+    (tmp_path / "bad.pem").write_text("no certificate")
+    client = 'client_ca = "bad.pem"\nclient_verify = "required"\n'
+    origin = '[origin.o.tls]\nca = "bad.pem"\n'
+
+    found = said(HEAD.replace("[origin", client + "[origin") + PAIR + client + origin)
+
+    assert [line.split(" cannot be used")[0] for line in found] == ["4:13: bad.pem", "13:13: bad.pem", "16:6: bad.pem"]
+
+
+def test_authorities_that_are_good(said):
+    client = 'client_ca = "other/ca.pem"\nclient_verify = "required"\n'
+
+    assert said(HEAD + PAIR + client + '[origin.o.tls]\nca = "other/ca.pem"\n') == []
+
+
+def test_an_authority_of_origins_that_is_not_there_is_said_once(said):
+    assert said(HEAD + PAIR + '[origin.o.tls]\nca = "gone.pem"\n') == [
+        "12:6: gone.pem cannot be read: No such file or directory; expected a file"
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs workers as somebody else")
+def test_an_authority_of_origins_is_read_by_the_workers(tmp_path, certificates):
+    somebody = next(entry.pw_name for entry in pwd.getpwall() if entry.pw_uid != 0)
+    (tmp_path / "edge.toml").write_text(
+        HEAD.replace("tls = true", 'redirect = "https"')
+        + f'[server]\nuser = "{somebody}"\n[origin.o.tls]\nca = "{certificates}/other/ca.pem"\n'
+    )
+
+    (found,) = check(tmp_path / "edge.toml").problems
+
+    assert f"user '{somebody}', who the workers run as" in found.message
+
+
+def test_every_kind_of_problem_is_told_in_one_run_and_in_order(said):
+    text = HEAD.replace("tls = true", "tls = true\nxyzzy = 1") + PAIR.replace("shop/priv", "other/priv")
+
+    found = said(text + '[server]\npid_file = "edge.toml/x"\n[log]\nformat = "xml"\n')
+
+    assert [line.split(" ")[0] for line in found] == ["4:1:", "11:7:", "13:12:", "15:10:"]
+
+
+def test_a_file_that_cannot_be_read_at_all_is_one_problem(tmp_path):
+    checked = check(tmp_path / "nowhere.toml")
+
+    assert checked.config is None
+    assert len(checked.problems) == 1
