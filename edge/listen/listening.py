@@ -93,8 +93,9 @@ class Listening:
         return named + ours
 
     def spare_places(self, places: int) -> set[int]:
-        """Return the places from *places* on that still have a queue somewhere."""
-        return {place for queues in self.queues.values() for place, _ in queues.own()[1:] if place >= places}
+        """Return the places from *places* on that still have a queue which can be given up."""
+        owned = [queues.own() for queues in self.queues.values()]
+        return {place for own in owned if len(own) > 1 for place, _ in own if place >= places}
 
     def pending(self, place: int) -> dict[str, list[socket.socket]]:
         """Accept what waits in the queues of *place*, by address, for another worker to serve."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -233,8 +232,9 @@ def adopted(fd: int) -> socket.socket:
         CannotListen: it is no socket.
     """
     os.set_inheritable(fd, False)
-    sock = socket.socket(fileno=fd)
+    try:
+        sock = socket.socket(fileno=fd)
+    except OSError as error:
+        raise CannotListen(f"descriptor {fd} was handed over as a listening socket but is none") from error
     sock.setblocking(False)
-    if not stat.S_ISSOCK(os.fstat(fd).st_mode):
-        raise CannotListen(f"descriptor {fd} was handed over as a listening socket but is none")
     return sock
