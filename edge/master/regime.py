@@ -11,10 +11,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge.master import certificates, privileges
+from edge.master import privileges
 from edge.master.check import check
 from edge.master.logs import Logs
 from edge.observe.names import assign_origins
+from edge.tls.contexts import ContextStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from edge.config.problem import Problem
     from edge.config.tree import Config, Listener
-    from edge.tls.contexts import ContextStore
 
 
 class Refused(Exception):  # noqa: N818 - sentences for the operator
@@ -104,8 +104,9 @@ def make(generation: int, config: Config, earlier_blocks: Mapping[str, int]) -> 
         somebody = privileges.identity(config.server.user, is_root=os.geteuid() == 0)
         if config.cache.path is not None:
             privileges.give(config.cache.path, somebody)
-        tls = certificates.build(config)
+        has_tls = any(listener.tls for listener in config.listeners)
+        tls = ContextStore.build(config) if has_tls else None
         logs = Logs(config.log)
     except (privileges.NobodyThere, OSError, ValueError) as error:
-        raise Refused(str(error)) from error
+        raise Refused(*str(error).splitlines()) from error
     return Regime(generation, config, tls, somebody, assign_origins(config.origins, earlier_blocks), logs)

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 from edge.config.diff import diff
 from edge.config.schema import Change
 from edge.listen.bind import CannotListen
-from edge.master import certificates, plan, regime
+from edge.master import plan, regime
 from edge.master.plan import Stop
 from edge.observe import error_log
 from edge.share.channel import Word
+from edge.tls.certificates import Unusable
 
 if TYPE_CHECKING:
     from edge.config.tree import Config
@@ -81,9 +82,19 @@ class Reloading:
     # Certificates only.
 
     def _renew_certificates(self, config: Config) -> None:
-        """Take over *config*, in which nothing that workers read has changed but certificates, and read those anew."""
+        """
+        Take over *config*, in which nothing that workers read has changed but certificates, and read those anew.
+
+        The contexts here are renewed first, so that a worker forked later starts with what the others are sent.
+
+        Raises:
+            Refused: a certificate cannot be used; nothing has changed.
+        """
         desk = self._desk
-        news = certificates.renew(desk.regime.tls, config)
+        try:
+            news = desk.regime.tls.renew(config) if desk.regime.tls else None
+        except (Unusable, OSError) as error:
+            raise regime.Refused(*str(error).splitlines()) from error
         before, after = desk.regime.config.server.pid_file, config.server.pid_file
         desk.regime.config = config
         if before != after:
