@@ -365,9 +365,6 @@ class Table(Kind):
         if short is not None:
             self.words = f"a {short}, or a table with a {short}"
 
-    def _show(self, value: Any) -> str:
-        return toml(getattr(value, self.short)) if self.short else "{}"
-
 
 class Tables(Table):
     """``[[name]]``: any number of tables of one class, a tuple in the tree."""

@@ -156,6 +156,10 @@ origin = "apis"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        (
+            "[admin]\naddress = '9180'",
+            "2:11: address: '9180' has no port; expected 'HOST:PORT', '[IPv6]:PORT', 'unix:/path' or 'systemd:NAME'",
+        ),
         ("[server]\nworker = 3", "2:1: [server] has no setting 'worker'; did you mean 'workers'?"),
         ("[servers]", "1:2: the file has no setting 'servers'; did you mean 'server'?"),
         ("[cache]\npath='c'\ndrain = '1s'", "3:1: [cache] has no setting 'drain'; it belongs in [server]"),
