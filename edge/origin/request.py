@@ -55,7 +55,8 @@ class OriginRequest:
         fields: names in lower case, end-to-end; and, when ``te`` must be said to this origin, the ``connection`` field
             that goes with it. Without ``host``, ``content-length``, ``transfer-encoding`` and ``upgrade``.
         framing: NONE, LENGTH or CHUNKED; ``length`` is meant with LENGTH only.
-        expect_continue: the body waits until the origin says 100, a final reply, or the client sends it anyway.
+        expect_continue: the client holds its body back until it hears 100. The ``expect`` field is not among *fields*:
+            whoever carries the body says it to the origin, and passes its 100 on, or answers 100 itself.
         upgrade: the protocol asked for; 101 makes the connection a tunnel.
     """
 
@@ -174,9 +175,6 @@ def origin_request(
         fields.append((b"connection", b"te"))
 
     framing = head.framing if passing else Framing.NONE
-    expects = head.expect_continue and framing is not Framing.NONE
-    if expects:
-        fields.append((b"expect", b"100-continue"))
     return OriginRequest(
         method or head.method,
         head.target,
@@ -184,7 +182,7 @@ def origin_request(
         fields,
         framing,
         head.length if framing is Framing.LENGTH else 0,
-        expects,
+        head.expect_continue and framing is not Framing.NONE,
         head.upgrade if passing else None,
     )
 

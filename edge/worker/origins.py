@@ -598,9 +598,11 @@ class OriginExchange:
 
     def reply_nowait(self) -> ReplyHead | None:
         """Return the final reply's head if it has come; None: wait."""
+        if self._head is not None:
+            return self._head
         link = self._lent()
         wire, stream = link.wire, link.stream
-        while self._head is None:
+        while True:
             data = stream.pull()
             if data is None:
                 return None
@@ -618,14 +620,15 @@ class OriginExchange:
                     if head.framing is Framing.NONE:
                         self._finish([])
                     return head
-                if head.status == _SWITCHING:
-                    self._upgrade(head)
+                if head.status == _SWITCHING:  # only after having been asked for: the connection sees to that
+                    self._head = head
+                    self.upgraded = True
+                    wire.tunnel()
                     return head
                 if self._on_interim is not None:
                     self._on_interim(head)
             if stream.drained:
                 return None
-        return self._head
 
     def body_nowait(self) -> bytes | None:
         """
@@ -872,13 +875,6 @@ class OriginExchange:
         self._broken = None
         self.request_bytes = 0
         self._take(await self._group.lend(self, None, fresh=True))
-
-    def _upgrade(self, head: ReplyHead) -> None:
-        if self.request.upgrade is None:
-            raise OriginFault("101 without being asked", word="http_protocol_error")
-        self._head = head
-        self.upgraded = True
-        self._lent().wire.tunnel()
 
     def _finish(self, trailers: list[Field]) -> None:
         """The reply is read to its end. A tunnel's connection stays: the other direction may go on."""

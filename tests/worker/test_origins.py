@@ -49,6 +49,24 @@ def gone(origins):
     return all((0, 0) == (server.lent, server.idle) for server in origins.standing())
 
 
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def ca_file(authority, tmp_path):
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return path
+
+
+def tls_context(authority, name="127.0.0.1"):
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
 # -- one exchange -------------------------------------------------------------------------------------------
 
 
@@ -362,6 +380,33 @@ async def test_a_put_whose_body_has_gone_is_not_sent_twice():
                 await exchange.reply()
 
     assert 1 == exchange.attempts
+
+
+class Dead:
+    """A stream that breaks at the first byte of the next request, which no script can bring about on purpose."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def push(self, data):
+        raise OriginFault("EPIPE", word="connection_terminated", retry=Retry.IF_REUSED)
+
+
+async def test_a_post_of_which_no_byte_was_taken_is_sent_elsewhere():
+    async with ScriptedOrigin().open() as server:
+        origins = origins_of(server.url)
+        await fetch(origins)
+        [link] = origins._groups["shop"].servers[0].pool.kept()
+        link.stream = Dead(link.stream)
+        async with origins.exchange("shop", post(0)) as exchange:
+            await exchange.send_end()
+            head = await exchange.reply()
+            await whole(exchange)
+
+    assert (200, 2, 2) == (head.status, exchange.attempts, server.connections)
 
 
 async def test_retries_can_be_forbidden():
@@ -733,7 +778,7 @@ async def test_a_tunnel_may_be_silent_for_as_long_as_it_likes(autojump_clock):
     async def script(peer):
         await peer.head()
         await peer.send(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
-        await trio.sleep(100_000)
+        await trio.sleep(500)
         await peer.send(b"at last")
 
     async with ScriptedOrigin(script).open() as server, trio.open_nursery() as nursery:
@@ -798,7 +843,8 @@ async def test_a_body_that_is_coming_is_sent_beside():
         assert 1 == origins.standing()[0].idle
 
 
-async def test_both_ways_at_once_and_more_than_any_buffer_holds():
+@pytest.mark.parametrize("secure", [False, True])
+async def test_both_ways_at_once_and_more_than_any_buffer_holds(authority, ca_file, secure):
     """The origin sends back what it gets while it gets it; nobody may wait for the other to finish."""
     part = bytes(65536)
     count = 160
@@ -813,8 +859,8 @@ async def test_both_ways_at_once_and_more_than_any_buffer_holds():
             left -= len(data)
             await peer.send(data)
 
-    async with ScriptedOrigin(echo).open() as server:
-        origins = origins_of(server.url)
+    async with ScriptedOrigin(echo, tls=tls_context(authority) if secure else None).open() as server:
+        origins = origins_of(server.url, tls=OriginTls(ca=ca_file))
         async with origins.exchange("shop", post(len(part) * count)) as exchange:
             got = 0
             async with exchange.sending(feed(*[part] * count)):
@@ -870,6 +916,33 @@ async def test_an_answer_unblocks_who_sends_without_a_task_beside():
             assert not await exchange.send_body(b"more")
             await exchange.send_end()
             assert b"no" == await whole(exchange)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+async def test_an_answer_before_a_hang_up_is_still_heard(beside):
+    """The origin refuses and closes with our bytes unread: the kernel says reset, and the reply lies before it."""
+
+    async def refuses(peer):
+        await peer.head()
+        await peer.stream.receive_some(1)
+        await peer.send(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno")
+
+    part = bytes(1 << 20)
+    async with ScriptedOrigin(refuses).open() as server:
+        origins = origins_of(server.url)
+        async with origins.exchange("shop", post()) as exchange:
+            if beside:
+                async with exchange.sending(feed(*[part] * 64)):
+                    head = await exchange.reply()
+                    body = await whole(exchange)
+            else:
+                while await exchange.send_body(part):
+                    pass
+                head = await exchange.reply()
+                body = await whole(exchange)
+
+        assert (413, b"no") == (head.status, body)
+        assert gone(origins)
 
 
 async def test_an_interim_reply_does_not_end_the_sending():
@@ -1066,24 +1139,6 @@ async def test_a_tunnel_waits_for_room():
 
 
 # -- TLS ----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture
-def ca_file(authority, tmp_path):
-    path = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(path))
-    return path
-
-
-def tls_context(authority, name="127.0.0.1"):
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(name).configure_cert(context)
-    return context
 
 
 async def test_an_https_origin_is_verified_spoken_to_and_kept(authority, ca_file):
