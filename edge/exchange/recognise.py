@@ -132,9 +132,7 @@ def _redirect(head: RequestHead, now_wall: float) -> Answer:
     return Answer(*redirect_reply(head.host, head.target, now_wall=now_wall, to_head=head.method == b"HEAD"))
 
 
-def _refusal(
-    head: RequestHead, status: int, now_wall: float, word: str, *, says_proxy_status: bool = False
-) -> Answer:
+def _refusal(head: RequestHead, status: int, now_wall: float, word: str, *, says_proxy_status: bool = False) -> Answer:
     reply, body = error_reply(
         status,
         now_wall=now_wall,

@@ -53,7 +53,7 @@ class Doors:
             door = Door(listener, scheme, context, is_admin)
             contexts = self._contexts
             if context is not None and contexts is not None:
-                door.may_serve = lambda host: contexts.may_serve(context, host, listener)
+                door.may_serve = lambda host: contexts.may_serve(context, listener, host)
             self._doors[key] = door
         return door
 

@@ -65,7 +65,9 @@ LINGER_S: Final = 2.0
 _WATCH: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _HUNG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-_NO_HELLO: Final = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 45\r\n\r\n"
+_NO_HELLO: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 45\r\n\r\n"
+)
 _NO_HELLO_BODY: Final = b"This port speaks HTTPS. Please use https://.\r\n"
 
 
@@ -266,7 +268,7 @@ class FastLane:
             self._exchange(session)
         except ClientFault:
             self.close(session)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, it costs this session only; said once, in _bug
             self._bug(session)
 
     def _exchange(self, session: Session) -> None:
@@ -514,5 +516,5 @@ class FastLane:
     def _bug(self, session: Session) -> None:
         """An error of our own: it costs this session, and nobody else."""
         self.cells[names.BUGS] += 1
-        log.exception("an error of our own in the fast lane, on %r: please report it", session)
+        log.error("an error of our own in the fast lane, on %r: please report it", session, exc_info=True)  # noqa: LOG014 - called from the handler
         self.close(session, reset=True)

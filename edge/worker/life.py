@@ -42,7 +42,6 @@ from edge.worker.origins import Origins
 from edge.worker.slow import SlowLane
 
 if TYPE_CHECKING:
-
     from edge.clock import Clock
     from edge.config.tree import Config, Listener
     from edge.exchange.recognise import Door
@@ -145,6 +144,10 @@ class Worker:
         if self.store is not None:
             gauges.append(Gauge("edge_cache_used_bytes", "Pages of the store in use.", self.store.used()))
             gauges.append(Gauge("edge_cache_size_bytes", "Pages the store may use.", self.store.size))
+        if self.heritage.tls is not None:
+            help_ = "When each certificate ends, seconds since the epoch."
+            for source, until in self.heritage.tls.expiry.items():
+                gauges.append(Gauge("edge_certificate_expiry_seconds", help_, until, (("chain", source),)))
         return gauges
 
     # -- living ---------------------------------------------------------------------------------------------
@@ -307,8 +310,7 @@ class Worker:
         """Use new certificates from the next handshake on; nothing else changes."""
         why = ""
         try:
-            self.heritage.tls.renew(message.payload, message.fds)
-            message.fds.clear()
+            self.heritage.tls.accept(message.payload, message.fds)
             self.doors.renewed()
         except (OSError, ValueError) as error:
             why = f"{type(error).__name__}: {error}"
@@ -361,6 +363,3 @@ class Worker:
             log.warning("drain is over: %d connections are cut", len(self.fast.sessions))
         for session in list(self.fast.sessions.values()):
             self.fast.close(session)
-
-
-

@@ -28,7 +28,9 @@ async def test_a_body_goes_to_the_origin_and_its_reply_is_not_stored(edge_at, tm
         client = await edge.client()
         await client.send(b"POST /form HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
         first = await client.reply()
-        await client.send(b"POST /form HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"he", b"llo"))
+        await client.send(
+            b"POST /form HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"he", b"llo")
+        )
         second = await client.reply()
 
     assert [201, 201] == [first.status, second.status]
@@ -88,7 +90,9 @@ async def test_many_who_want_the_same_share_one_fetch(edge_at, tmp_path: Path) -
     go_on = trio.Event()
 
     async def slowly(_: Asked, wire: Wire) -> None:
-        await wire.send(b"HTTP/1.1 200 X\r\ncache-control: max-age=60\r\ncontent-length: 300000\r\n\r\n" + b"a" * 100_000)
+        await wire.send(
+            b"HTTP/1.1 200 X\r\ncache-control: max-age=60\r\ncontent-length: 300000\r\n\r\n" + b"a" * 100_000
+        )
         await go_on.wait()
         await wire.send(b"b" * 200_000)
 
@@ -203,7 +207,9 @@ async def test_an_origin_that_talks_nonsense_is_502(edge_at, tmp_path: Path) -> 
 
 async def test_a_second_reply_glued_to_the_first_reaches_nobody(edge_at, tmp_path: Path) -> None:
     """What an origin sends unasked is not the next client's."""
-    origin = Origin({b"/a": reply(body=b"mine", cache_control="no-store") + reply(body=b"evil"), b"/b": reply(body=b"fine")})
+    origin = Origin(
+        {b"/a": reply(body=b"mine", cache_control="no-store") + reply(body=b"evil"), b"/b": reply(body=b"fine")}
+    )
     async with edge_at(tmp_path, origin=origin) as edge:
         client = await edge.client()
         first = await client.get("/a")
@@ -254,7 +260,9 @@ async def test_events_arrive_one_by_one_even_compressed(edge_at, tmp_path: Path)
     turn = [trio.Event(), trio.Event()]
 
     async def events(_: Asked, wire: Wire) -> None:
-        await wire.send(b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\ntransfer-encoding: chunked\r\n\r\n")
+        await wire.send(
+            b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\ncache-control: no-store\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
         for number in range(2):
             await wire.send(b"%x\r\ndata: %d\n\n\r\n" % (9, number))
             await turn[number].wait()
@@ -351,7 +359,9 @@ async def test_a_slow_origin_holds_a_fast_client_back(edge_at, tmp_path: Path) -
         body = b"y" * (8 << 20)
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(client.send, b"PUT /up HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                nursery.start_soon(
+                    client.send, b"PUT /up HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+                )
                 await trio.sleep(0.2)
                 session = next(iter(edge.worker.fast.sessions.values()))
                 held = next(iter(session.carried.values()))._inbox_bytes
@@ -367,7 +377,9 @@ async def test_a_websocket_is_a_tunnel(edge_at, tmp_path: Path) -> None:
     """101, then bytes both ways until one side ends."""
 
     async def echo(_: Asked, wire: Wire) -> None:
-        await wire.send(b"HTTP/1.1 101 Switching\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: x\r\n\r\n")
+        await wire.send(
+            b"HTTP/1.1 101 Switching\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: x\r\n\r\n"
+        )
         while data := await wire.stream.receive_some(65536):
             await wire.send(data.upper())
         await wire.stream.aclose()
@@ -375,7 +387,9 @@ async def test_a_websocket_is_a_tunnel(edge_at, tmp_path: Path) -> None:
     origin = Origin({b"/ws": echo})
     async with edge_at(tmp_path, origin=origin) as edge:
         client = await edge.client()
-        await client.send(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: k\r\n\r\n")
+        await client.send(
+            b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: k\r\n\r\n"
+        )
         with trio.fail_after(5):
             head = b""
             while b"\r\n\r\n" not in head:
@@ -396,7 +410,9 @@ async def test_a_client_that_leaves_does_not_stop_what_others_will_want(edge_at,
     go_on = trio.Event()
 
     async def slowly(_: Asked, wire: Wire) -> None:
-        await wire.send(b"HTTP/1.1 200 X\r\ncache-control: max-age=60\r\ncontent-length: 600000\r\n\r\n" + b"a" * 300_000)
+        await wire.send(
+            b"HTTP/1.1 200 X\r\ncache-control: max-age=60\r\ncontent-length: 600000\r\n\r\n" + b"a" * 300_000
+        )
         await go_on.wait()
         await wire.send(b"b" * 300_000)
 

@@ -177,7 +177,7 @@ async def test_age_grows_and_a_copy_goes_stale(edge_at, tmp_path: Path, autojump
         await trio.sleep(30.5)
         young = await client.get("/a")
         await trio.sleep(31)
-        origin.pages[b"/a"] = b"HTTP/1.1 304 X\r\netag: \"1\"\r\ncache-control: max-age=100\r\n\r\n"
+        origin.pages[b"/a"] = b'HTTP/1.1 304 X\r\netag: "1"\r\ncache-control: max-age=100\r\n\r\n'
         confirmed = await client.get("/a")
         after = await client.get("/a")
 

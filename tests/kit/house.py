@@ -10,9 +10,8 @@ from typing import Any
 
 import trio
 
-from edge.config.tree import CacheConfig, Config, Listener, Log, Route, Server
+from edge.config.tree import CacheConfig, Config, Listener, Log, OriginServer, Route, Server
 from edge.config.tree import Origin as OriginConfig
-from edge.config.tree import OriginServer
 from edge.observe.access_log import Entry
 from edge.observe.names import GAUGES, NAMES, assign_origins
 from edge.share.bells import Bells
@@ -67,7 +66,9 @@ class House:
         self.sockets: list[trio.socket.SocketType] = []
         self.listener = worker.config.listeners[0]
 
-    async def client(self, *, listener: Listener | None = None, buffer: int = 0, tls: Any = None, name: str = "shop.example") -> Client:
+    async def client(
+        self, *, listener: Listener | None = None, buffer: int = 0, tls: Any = None, name: str = "shop.example"
+    ) -> Client:
         """Connect; with *tls* (a client context) through a handshake."""
         ours, theirs = socket.socketpair()
         if buffer:
@@ -127,46 +128,50 @@ async def house(
     """Run one worker in front of a scripted origin."""
     origin = origin or Origin()
     ours, theirs = Channel.pair()
-    async with trio.open_nursery() as nursery:
-        if not origin.port:
-            await nursery.start(origin.serve)
-        config = config_for(origin, path, **changes)
-        pages = pages or Pages()
-        heritage = Heritage(
-            slot=slot,
-            place=slot,
-            generation=1,
-            config=config,
-            tls=tls,
-            scoreboard=pages.scoreboard,
-            counters=pages.counters,
-            stamps=pages.stamps,
-            recency=pages.recency,
-            bells=pages.bells,
-            shunned=pages.shunned,
-            channel=theirs,
-            origin_blocks=assign_origins(config.origins),
-        )
-        worker = Worker(heritage, clock or TrioClock())
-        worker.fast.serve_hits = serve_hits
-        made = House(worker, ours, origin)
-        record = worker.rooms.record
+    made: House | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            if not origin.port:
+                await nursery.start(origin.serve)
+            config = config_for(origin, path, **changes)
+            pages = pages or Pages()
+            heritage = Heritage(
+                slot=slot,
+                place=slot,
+                generation=1,
+                config=config,
+                tls=tls,
+                scoreboard=pages.scoreboard,
+                counters=pages.counters,
+                stamps=pages.stamps,
+                recency=pages.recency,
+                bells=pages.bells,
+                shunned=pages.shunned,
+                channel=theirs,
+                origin_blocks=assign_origins(config.origins),
+            )
+            worker = Worker(heritage, clock or TrioClock())
+            worker.fast.serve_hits = serve_hits
+            made = House(worker, ours, origin)
+            record = worker.rooms.record
 
-        def remember(entry: Entry) -> None:
-            made.entries.append(entry)
-            record(entry)
+            def remember(entry: Entry) -> None:
+                made.entries.append(entry)
+                record(entry)
 
-        worker.rooms.record = remember
-        nursery.start_soon(worker.run)
-        with trio.fail_after(5):
-            while (message := ours.receive_nowait()) is None:
-                await trio.sleep(0.001)
-        assert message.word is Word.READY
-        try:
-            yield made
-        finally:
-            nursery.cancel_scope.cancel()
+            worker.rooms.record = remember
+            nursery.start_soon(worker.run)
+            with trio.fail_after(5):
+                while (message := ours.receive_nowait()) is None:
+                    await trio.sleep(0.001)
+            assert message.word is Word.READY
+            try:
+                yield made
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        ours.close()
+        if made is not None:
             for sock in made.sockets:
                 sock.close()
-            worker.close()
-            ours.close()
+            made.worker.close()

@@ -89,10 +89,17 @@ class Origin:
                     event = connection.next_event()
                     if event is h11.NEED_DATA:
                         if connection.they_are_waiting_for_100_continue:
-                            await stream.send_all(connection.send(h11.InformationalResponse(status_code=100, headers=[])))
+                            await stream.send_all(
+                                connection.send(h11.InformationalResponse(status_code=100, headers=[]))
+                            )
                         connection.receive_data(await stream.receive_some(65536))
                     elif isinstance(event, h11.Request):
-                        asked = Asked(bytes(event.method), bytes(event.target), [(bytes(k), bytes(v)) for k, v in event.headers], connection=number)
+                        asked = Asked(
+                            bytes(event.method),
+                            bytes(event.target),
+                            [(bytes(k), bytes(v)) for k, v in event.headers],
+                            connection=number,
+                        )
                         self.asked.append(asked)
                         if not self.read_body:
                             break
