@@ -14,7 +14,6 @@ What may be looked at in each state of reading:
 Stray bytes are never delivered: they would be taken for the answer to the next request. They make the connection
 unfit for another (``reusable``), and so does anything that ended early. Source: RFC 9112 §6.3, §9.
 """
-# ruff: noqa: S101 - what is sent in the wrong state is our bug, and said as one
 
 from __future__ import annotations
 

@@ -203,14 +203,15 @@ def parse_reply_head(raw: bytes, method: bytes, header_count: int = 1000) -> Rep
     start = line.end()
     if not is_well_formed(raw, start, len(raw) - 2):
         raise OriginFault(first_fault(raw, start, len(raw) - 2), word="http_protocol_error")
-    collector = _Collector()
-    try:
-        HttpResponseParser(collector).feed_data(raw)
-    except HttpParserUpgrade:
-        pass  # 101: the caller asked for it, or refuses it
-    except HttpParserError as error:
-        raise OriginFault(f"llhttp: {error}", word="http_protocol_error") from error
-    fields = collector.fields
+    if code == b"101":
+        fields = split(raw[start:-2])  # llhttp pauses at these, and calls it an error if a field it expects is missing
+    else:
+        collector = _Collector()
+        try:
+            HttpResponseParser(collector).feed_data(raw)
+        except HttpParserError as error:
+            raise OriginFault(f"llhttp: {error}", word="http_protocol_error") from error
+        fields = collector.fields
     if len(fields) > header_count:
         raise OriginFault(f"{len(fields)} field lines", word="http_response_header_section_size")
     said = index(fields)

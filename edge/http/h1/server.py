@@ -21,7 +21,6 @@ A head that is byte for byte one seen before is not parsed again: the memo gives
 remember by identity what they decided about it. Hot: ``receive``, ``next_event``, ``send_whole``.
 Bench: bench/micro/http.py. Source: RFC 9112.
 """
-# ruff: noqa: S101 - what is sent in the wrong state is our bug, and said as one
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ States are :class:`~edge.message.head.Framing`, or None while no head is out. Th
 message (HEAD, 204, 304) what is written is dropped: who answers need not know that the client asked for less.
 Source: RFC 9112 §6, §7.1.
 """
-# ruff: noqa: S101 - a message we would frame wrongly is our bug, and said as one
 
 from __future__ import annotations
 
