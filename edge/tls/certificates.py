@@ -122,6 +122,9 @@ class Policy(msgspec.Struct, frozen=True, array_like=True):
 
 ANYONE = Policy()
 
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
+"""What ``cryptography`` raises when a part of a certificate is not what its standard says, or unknown."""
+
 
 class Pair(msgspec.Struct, frozen=True, array_like=True):
     """
@@ -276,7 +279,7 @@ def _policy(key: Key, settings: CertificateSettings | ListenerSettings, flaws: l
         authorities = x509.load_pem_x509_certificates(data)
         # OpenSSL's own opinion; what is kept is written anew, so that comments do not make another policy.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=data.decode("ascii", "replace"))
-    except (ValueError, ssl.SSLError) as error:
+    except (*_UNREADABLE, x509.InvalidVersion, ssl.SSLError) as error:
         flaws.append(Flaw(where, f"{settings.client_ca} cannot be used: {_said(error)}; expected certificates in PEM"))
         return ANYONE
     return Policy(
@@ -334,10 +337,25 @@ def _read_pair(
 
 def _parse_chain(key: Key, path: Path, data: bytes, flaws: list[Flaw]) -> list[x509.Certificate] | None:
     try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError:
+        certificates = x509.load_pem_x509_certificates(data)
+    except (ValueError, x509.InvalidVersion):
         flaws.append(Flaw(key, f"{path} holds no certificate; expected PEM, the leaf first"))
         return None
+    for at, certificate in enumerate(certificates, 1):
+        try:
+            _parse_whole(certificate)
+        except _UNREADABLE as error:
+            flaws.append(Flaw(key, f"{path}: certificate {at} cannot be read: {_said(error)}"))
+            return None
+    return certificates
+
+
+def _parse_whole(certificate: x509.Certificate) -> None:
+    """Look at everything in *certificate* that is asked for later: it is parsed only when it is looked at."""
+    certificate.public_key()
+    for _ in certificate.extensions:
+        pass
+    _ = certificate.subject, certificate.issuer, certificate.not_valid_before_utc, certificate.not_valid_after_utc
 
 
 def _parse_key(key: Key, path: Path, data: bytes, flaws: list[Flaw]) -> PrivateKeyTypes | None:
@@ -397,7 +415,7 @@ def _doubts(pair: Pair, certificates: list[x509.Certificate], now_wall: float) -
     for at, (lower, upper) in enumerate(pairwise(certificates), 2):
         try:
             lower.verify_directly_issued_by(upper)
-        except (ValueError, TypeError, InvalidSignature):
+        except (*_UNREADABLE, InvalidSignature):
             yield f"certificate {at} did not sign the one before it; expected the leaf, then who signed it, and so on"
 
 
