@@ -17,6 +17,8 @@ Where the cache-tests suite and an RFC disagree we follow the RFC:
 
 - ``vary-normalise-lang-select``: a copy is reused for another ``Accept-Language`` only if both values mean the same
   (RFC 9111 §4.1), not because its ``Content-Language`` happens to be the client's first wish.
+- ``conditional-lm-fresh-no-lm``: without ``Last-Modified`` a copy's ``Date`` is what ``If-Modified-Since`` is compared with (§4.3.2),
+  and that is later than the date this test sends.
 - ``cdn-max-age-case-insensitive``: keys of a structured dictionary are lower case (RFC 9651 §3.2).
 - ``pragma-*``: ``Pragma`` says nothing to a cache any more (RFC 9111 §5.4).
 - ``304-etag-update-response-ETag``: a 304 with another strong validator updates nothing (RFC 9111 §4.3.4).

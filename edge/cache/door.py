@@ -20,7 +20,7 @@ import fcntl
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import lmdb
 
@@ -28,6 +28,8 @@ from edge.cache.copy import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+_T = TypeVar("_T")
 
 DATA: Final = "data.mdb"
 LOCK: Final = "lock.mdb"
@@ -76,28 +78,31 @@ class Door:
         self._door = os.open(path / "door", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._users = os.open(path / "users", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def enter(self, make: Callable[[], lmdb.Environment]) -> lmdb.Environment:
+    def enter(
+        self, make: Callable[[], lmdb.Environment], outline: Callable[[lmdb.Environment], _T]
+    ) -> tuple[lmdb.Environment, _T]:
         """
         Open the database, after replacing it if it cannot be trusted. ``note`` then says what was done, for the log.
 
         Args:
-            make: opens it in ``path``.
+            make: opens it in ``path``, without looking into it.
+            outline: finds what the caller needs in it, or begins it.
 
         Raises:
             lmdb.Error: not even an empty one can be opened.
         """
         with self._locked_door():
             if not self._is_alone():
-                return make()
+                return self._opened(make, outline)
             self._examine()
             try:
-                env = self._checked(make)
+                found = self._opened(make, outline)
             except DAMAGED as damage:
                 self._set_aside(f"{type(damage).__name__}: {damage}")
-                env = make()
+                found = self._opened(make, outline)
             self._write_state("open")
             fcntl.flock(self._users, fcntl.LOCK_SH)
-            return env
+            return found
 
     def leave(self, env: lmdb.Environment | None) -> None:
         """
@@ -164,14 +169,22 @@ class Door:
         elif data.stat().st_size > self.size:
             self._discard("the cache is larger than its new size: started empty")
 
-    def _checked(self, make: Callable[[], lmdb.Environment]) -> lmdb.Environment:
-        """Open the database and read its outline. A page beyond the file's end would kill us with SIGBUS later."""
+    def _opened(
+        self, make: Callable[[], lmdb.Environment], outline: Callable[[lmdb.Environment], _T]
+    ) -> tuple[lmdb.Environment, _T]:
+        """Open the database and read its outline, if all of it is there: a page beyond the file's end kills with SIGBUS."""
         env = make()
-        info, pages = env.info(), env.stat()
-        if (self.path / DATA).stat().st_size < (info["last_pgno"] + 1) * pages["psize"]:
+        try:
+            self._measure(env)
+            return env, outline(env)
+        except BaseException:
             env.close()
+            raise
+
+    def _measure(self, env: lmdb.Environment) -> None:
+        pages = env.info()["last_pgno"] + 1
+        if (self.path / DATA).stat().st_size < pages * env.stat()["psize"]:
             raise lmdb.CorruptedError("the file is shorter than its pages")
-        return env
 
     def _set_aside(self, why: str) -> None:
         """Move the damaged database out of the way; of several only the last is kept, so that they never fill the disk."""

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
     from edge.cache.copy import Copy
 
-HIGH: Final = 0.95
-"""Of the size: eviction begins above. The rest is room for what arrives until the keeper looks again."""
-LOW: Final = 0.90
-"""Of the size: eviction ends here, so that it comes in batches and not with every store."""
-CEILING: Final = 0.98
-"""Of the size: nothing is stored above. A database needs free pages even to delete."""
+RESERVE: Final = 0.02
+"""Of the size: never filled. A database needs free pages even to delete, or it could never be emptied again."""
+LEAST_RESERVE: Final = 1 << 20
+"""Bytes: what a transaction that removes a few copies may touch in the worst case, with room to spare. A quarter of a small store."""
+HIGH: Final = 0.97
+"""Of what may be filled: eviction begins above. The rest is for what arrives until the keeper looks again."""
+LOW: Final = 0.92
+"""Of what may be filled: eviction ends here, so that it comes in batches and not with every store."""
 
 OF_USE_S: Final = 24 * 3600
 """How long beyond all its lifetimes a copy is kept: to be validated, or served while its origin is down."""
@@ -71,14 +73,38 @@ class Cut:
         return True
 
 
-def to_free(used: int, size: int) -> int:
-    """Return how many bytes should go now: none until HIGH, then down to LOW."""
-    return used - int(size * LOW) if used > size * HIGH else 0
+def usable(size: int) -> int:
+    """Return how many bytes of a store of *size* may be filled."""
+    return size - max(int(size * RESERVE), min(size // 4, LEAST_RESERVE))
+
+
+def high(size: int) -> int:
+    """Return the bytes above which eviction begins."""
+    return int(usable(size) * HIGH)
+
+
+def low(size: int) -> int:
+    """Return the bytes at which it ends."""
+    return int(usable(size) * LOW)
+
+
+def to_free(used: int, size: int, wished: int = 0) -> int:
+    """
+    Return how many bytes should go now: none up to the high mark, then down to the low one; more if *wished* bytes were refused
+    and would still not fit.
+    """
+    wanted = used - low(size) if used > high(size) else 0
+    return max(wanted, used + min(wished, largest(size)) - low(size)) if wished else wanted
+
+
+def largest(size: int) -> int:
+    """Return how long a body may be at most: half the store, or each one would sweep it empty."""
+    return usable(size) // 2
 
 
 def may_grow(used: int, extra: int, size: int) -> bool:
     """Whether *extra* bytes may still be stored."""
-    return used + extra <= size * CEILING
+    return used + extra <= usable(size)
 
 
 def count(rows: Iterable[Row], per_second: dict[int, int]) -> None:

@@ -6,7 +6,8 @@ what is due, portion by portion, looking at the channel between any two. In orde
 
 1. *orphans*: fills whose process died are failed, so that nobody waits for them;
 2. *graves*: bodies given up a while ago are removed; at once, when room is needed;
-3. *eviction*: above HIGH of the size, the least recently used copies go until LOW;
+3. *eviction*: above the high mark the least recently used copies go until the low one; so they do when something was refused
+   for want of room, until it would fit;
 4. *expiry*: now and then, copies that nobody can use any more.
 
 A store that turned out to be damaged is left alone; it is set aside at the next start. The keeper writes in transactions of a
@@ -90,10 +91,11 @@ class Keeper:
             while self._upkeep.sweep_orphans(is_alive, self._clock.wall(), FORGET_S) >= PORTION:
                 yield
             yield
-        wanted = evict.to_free(self._store.used(), self._store.size)
-        yield from self._clear_graves(self._clock.wall() - (0.0 if wanted else GRACE_S))
-        wanted = evict.to_free(self._store.used(), self._store.size)
-        if wanted:
+        wished = self._upkeep.wished()
+        is_tight = evict.to_free(self._store.used(), self._store.size, wished) > 0
+        yield from self._clear_graves(self._clock.wall() + 1.0 if is_tight else self._clock.wall() - GRACE_S)
+        wanted = evict.to_free(self._store.used(), self._store.size, wished)
+        if wanted > 0:
             yield from self._evict(wanted)
             yield from self._clear_graves(self._clock.wall() + 1.0)
         if now_mono >= self._expire_mono:
@@ -104,7 +106,7 @@ class Keeper:
         """Return how long it may sleep: until its next sweep, or until the store could be nearly full."""
         if self._store.is_broken:
             return LOOK_S
-        room = self._store.size * evict.HIGH - self._store.used()
+        room = evict.high(self._store.size) - self._store.used()
         return max(SOONEST_S, min(LOOK_S, room / WRITE_BYTES_S))
 
     def _clear_graves(self, before_wall: float) -> Iterator[None]:
@@ -125,10 +127,7 @@ class Keeper:
             yield
         line = evict.cut(per_second, wanted)
         for rows in self._rows():
-            for _ in self._remove([row.copy_id for row in rows if line.takes(row)]):
-                yield
-            if self._store.used() <= self._store.size * evict.LOW:
-                break  # the rows' sizes are estimates
+            yield from self._remove([row.copy_id for row in rows if line.takes(row)])
             yield
 
     def _expire(self) -> Iterator[None]:

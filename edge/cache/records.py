@@ -11,6 +11,7 @@ Layout, by database:
 - ``fills``: key → how far a body has come that is still arriving; ``heads``: key → the copy it will be.
 - ``graves``: body id → when it was given up. A body longer than WHOLE_BYTES is not removed with its copy but buried for
   a while, so that nobody's download is cut off because a newer reply has arrived; the keeper clears graves.
+- ``wishes``: what was refused for want of room, so that the keeper makes some; one record.
 - ``tombs``: key → when it was purged or invalidated. A reply that was asked for before is not stored after.
 
 Ids are the transaction's number: they grow, and are never used twice in the life of a database.
@@ -46,7 +47,10 @@ SIZE: Final = struct.Struct(">16sQII")
 WHEN: Final = struct.Struct(">d")
 ID: Final = struct.Struct(">Q")
 CHUNK: Final = struct.Struct(">QI")
-DATABASES: Final = (b"copies", b"chunks", b"sizes", b"fills", b"heads", b"graves", b"tombs")
+DATABASES: Final = (b"copies", b"chunks", b"sizes", b"fills", b"heads", b"graves", b"tombs", b"wishes")
+
+ROOM: Final = b"room"
+"""Key of the one wish: bytes."""
 
 UNDATED: Final = 0.0
 """When something ended whose end had no clock at hand; the keeper dates it when it sees it first."""
@@ -75,6 +79,7 @@ class Records:
         "size",
         "sizes",
         "tombs",
+        "wishes",
     )
 
     def __init__(self, env: lmdb.Environment, size: int) -> None:
@@ -83,7 +88,7 @@ class Records:
         self.chunk_bytes = self.page_bytes - PAGE_HEADER
         opened = [env.open_db(name) for name in DATABASES]
         self._all = tuple(opened)
-        self.copies, self.chunks, self.sizes, self.fills, self.heads, self.graves, self.tombs = opened
+        self.copies, self.chunks, self.sizes, self.fills, self.heads, self.graves, self.tombs, self.wishes = opened
 
     def used(self, txn: lmdb.Transaction) -> int:
         """Return the bytes of the pages in use. Cost: some 4 µs."""
@@ -93,9 +98,13 @@ class Records:
             pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
         return pages * self.page_bytes
 
-    def has_room(self, txn: lmdb.Transaction, extra: int) -> bool:
-        """Whether *extra* bytes of bodies may be written."""
-        return evict.may_grow(self.used(txn), extra + 4 * self.page_bytes, self.size)
+    def lacks_room(self, txn: lmdb.Transaction, extra: int) -> NotStored | None:
+        """Return why *extra* bytes of bodies may not be written now, if they may not."""
+        if extra > evict.largest(self.size):
+            return not_stored(Unstored.TOO_LARGE)
+        if not evict.may_grow(self.used(txn), extra + 4 * self.page_bytes, self.size):
+            return not_stored(Unstored.STORE_FULL)
+        return None
 
     def refusal(self, txn: lmdb.Transaction, copy: Copy) -> NotStored | None:
         """Return why *copy* may not be stored any more: its key was purged after it was asked for."""

@@ -29,7 +29,7 @@ from edge.cache.copy import IDENTITY, BodyRef, Copy, decode_copies, decode_copy,
 from edge.cache.door import DAMAGED, Door
 from edge.cache.fill import Fill, FillState, FillView, Progress, is_alive, start_ticks
 from edge.cache.key import key_hash
-from edge.cache.records import DATABASES, UNDATED, WHEN, WHOLE_BYTES, Records
+from edge.cache.records import DATABASES, ID, ROOM, UNDATED, WHEN, WHOLE_BYTES, Records
 from edge.cache.storing import NotStored, Unstored, not_stored
 
 if TYPE_CHECKING:
@@ -93,7 +93,13 @@ class Store:
     )
 
     def __init__(
-        self, env: lmdb.Environment, door: Door, stamps: Stamper | None, recency: Toucher | None, bells: Ringer | None
+        self,
+        env: lmdb.Environment,
+        records: Records,
+        door: Door,
+        stamps: Stamper | None,
+        recency: Toucher | None,
+        bells: Ringer | None,
     ) -> None:
         self._env = env
         self._door = door
@@ -106,7 +112,7 @@ class Store:
         self.note = door.note
         self.is_broken = False
         self.damage = ""
-        self._records = Records(env, door.size)
+        self._records = records
         self._ticks = start_ticks(os.getpid()) or 0
 
     @classmethod
@@ -148,11 +154,16 @@ class Store:
             )
 
         try:
-            env = door.enter(make)
+            env, records = door.enter(make, lambda env: Records(env, size))
         except BaseException:
             door.drop()
             raise
-        return cls(env, door, stamps, recency, bells)
+        return cls(env, records, door, stamps, recency, bells)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """How many bytes of a body lie in one record."""
+        return self._records.chunk_bytes
 
     def close(self) -> None:
         """Close the store. The last process to do so waits until everything is on the disk."""
@@ -263,8 +274,9 @@ class Store:
         expected = sum(map(len, codings.values()))
 
         def change(txn: lmdb.Transaction) -> Copy | NotStored:
-            if not self._records.has_room(txn, expected):
-                return not_stored(Unstored.STORE_FULL)
+            refused = self._records.lacks_room(txn, expected)
+            if refused is not None:
+                return refused
             number = txn.id()
             bodies = {
                 coding: self._records.write_body(txn, number << 4 | at, data)
@@ -273,7 +285,7 @@ class Store:
             stored = msgspec.structs.replace(copy, copy_id=number, length=len(body), bodies=bodies)
             return self._records.place(txn, stored)
 
-        return self._touched(self._changed((key_hash(copy.key),), change))
+        return self._touched(self._wished(expected, self._changed((key_hash(copy.key),), change)))
 
     def begin_fill(self, copy: Copy) -> Fill | NotStored:
         """
@@ -289,8 +301,9 @@ class Store:
             refused = self._records.refusal(txn, copy)
             if refused is not None:
                 return refused
-            if not self._records.has_room(txn, copy.length):
-                return not_stored(Unstored.STORE_FULL)
+            refused = self._records.lacks_room(txn, copy.length)
+            if refused is not None:
+                return refused
             data = txn.get(copy.key, None, self._records.fills)
             if data is not None:
                 older = Progress.read(bytes(data))
@@ -303,7 +316,7 @@ class Store:
             txn.put(copy.key, encode_copy(copy), db=self._records.heads)
             return Fill(self, copy, progress)
 
-        return self._changed((), change)
+        return self._wished(copy.length, self._changed((), change))
 
     def add_variant(self, copy: Copy, encoding: bytes, data: bytes) -> Copy | None:
         """
@@ -319,7 +332,7 @@ class Store:
             mine = next((other for other in copies if other.copy_id == copy.copy_id), None)
             if mine is None or mine.bodies.get(IDENTITY) != copy.bodies.get(IDENTITY) or len(data) > WHOLE_BYTES:
                 return None
-            if not self._records.has_room(txn, len(data)):
+            if self._records.lacks_room(txn, len(data)) is not None:
                 return None
             if encoding in mine.bodies:
                 return mine
@@ -417,15 +430,16 @@ class Store:
             progress = fill.progress
             if txn.get(fill.copy.key, None, self._records.fills) != progress.write():
                 return not_stored(Unstored.PURGED)
-            if not self._records.has_room(txn, len(data)):
-                return not_stored(Unstored.STORE_FULL)
+            refused = self._records.lacks_room(txn, len(data))
+            if refused is not None:
+                return refused
             self._records.append(txn, progress, data)
             progress.landed_bytes += len(data)
             txn.put(fill.copy.key, progress.write(), db=self._records.fills)
             return None
 
         before = fill.progress.landed_bytes
-        done = self._changed((), change)
+        done = self._wished(len(data), self._changed((), change))
         if done is not None:
             fill.progress.landed_bytes = before
         elif self._bells is not None:
@@ -489,6 +503,18 @@ class Store:
         if self._stamps is not None:
             for number in hashes:
                 self._stamps.bump(number)
+        return result
+
+    def _wished(self, extra: int, result: _T | NotStored) -> _T | NotStored:
+        """If there was no room for *extra* bytes, leave word for the keeper."""
+        if isinstance(result, NotStored) and result.reason is Unstored.STORE_FULL:
+
+            def change(txn: lmdb.Transaction) -> None:
+                data = txn.get(ROOM, None, self._records.wishes)
+                if data is None or ID.unpack(data)[0] < extra:
+                    txn.put(ROOM, ID.pack(extra + 1), db=self._records.wishes)
+
+            self._changed((), change)
         return result
 
     def _touched(self, placed: Copy | NotStored) -> Copy | NotStored:

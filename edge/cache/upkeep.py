@@ -17,7 +17,7 @@ import lmdb
 from edge.cache import evict
 from edge.cache.fill import FillState, Progress
 from edge.cache.key import key_hash
-from edge.cache.records import CHUNK, ID, SIZE, UNDATED, WHEN
+from edge.cache.records import CHUNK, ID, ROOM, SIZE, UNDATED, WHEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -189,6 +189,20 @@ class Upkeep:
                     fill = txn.get(key, None, self._records.fills)
                     if fill is None or Progress.read(bytes(fill)).state is not FillState.FILLING:
                         yield bytes(key), bytes(data)
+
+    def wished(self) -> int:
+        """Return how many bytes were refused room since this was asked last; 0 if none were."""
+        records = self._records
+
+        def change(txn: lmdb.Transaction) -> int:
+            data = txn.get(ROOM, None, records.wishes)
+            if data is None:
+                return 0
+            txn.delete(ROOM, db=records.wishes)
+            return int(ID.unpack(data)[0])
+
+        count = self._store._changed((), change)
+        return count if isinstance(count, int) else 0
 
     def reap_readers(self) -> int:
         """Free the snapshots of readers that were killed: they would pin their pages for ever. Returns how many."""

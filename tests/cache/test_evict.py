@@ -5,7 +5,20 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.cache.evict import CEILING, HIGH, LOW, OF_USE_S, Row, count, cut, dead_wall, may_grow, second_of, to_free
+from edge.cache.evict import (
+    OF_USE_S,
+    Row,
+    count,
+    cut,
+    dead_wall,
+    high,
+    largest,
+    low,
+    may_grow,
+    second_of,
+    to_free,
+    usable,
+)
 from tests.cache.kit import NOW, stored
 
 
@@ -16,12 +29,27 @@ def gone(rows, wanted):
     return [row.copy_id for row in rows if line.takes(row)]
 
 
+GIB = 1 << 30
+
+
 def test_nothing_goes_until_the_high_mark_and_then_down_to_the_low_one():
-    assert LOW < HIGH < CEILING < 1
-    assert to_free(950, 1000) == 0
-    assert to_free(960, 1000) == 60
-    assert may_grow(900, 80, 1000)
-    assert not may_grow(900, 81, 1000)
+    assert low(GIB) < high(GIB) < usable(GIB) < GIB
+    assert (round(low(GIB) / GIB, 2), round(high(GIB) / GIB, 2), round(usable(GIB) / GIB, 2)) == (0.9, 0.95, 0.98)
+    assert to_free(high(GIB), GIB) == 0
+    assert to_free(high(GIB) + 1, GIB) == high(GIB) + 1 - low(GIB)
+    assert may_grow(usable(GIB) - 10, 10, GIB)
+    assert not may_grow(usable(GIB) - 10, 11, GIB)
+
+
+def test_a_small_store_keeps_more_of_itself_free_to_be_able_to_delete():
+    assert usable(1 << 20) == 3 << 18
+    assert usable(8 << 20) == 7 << 20
+
+
+def test_what_was_refused_makes_more_go_but_never_more_than_half():
+    assert to_free(low(GIB), GIB, 1000) == 1000
+    assert to_free(0, GIB, 1000) <= 0
+    assert to_free(low(GIB), GIB, GIB) == largest(GIB)
 
 
 def test_the_least_recently_used_go_first_whatever_their_size():
