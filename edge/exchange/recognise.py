@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 MOST_HOPS: Final = 4
 """How often a request may pass an edge. More is a route that leads back here."""
 
-METHOD_NOT_HERE: Final = frozenset({b"CONNECT", b"TRACE"})
-"""Not on a reverse proxy: one opens tunnels to anywhere, the other shows a client what proxies added."""
-
 
 @dataclass(slots=True, eq=False)
 class Door:
@@ -96,6 +93,7 @@ def recognise(
     find: Callable[[bytes, bytes], Route | None],
     origins: dict[str, Origin],
     preference: tuple[bytes, ...],
+    https_port: int,
 ) -> Known:
     """
     Work out what *head* means and remember it there.
@@ -106,14 +104,13 @@ def recognise(
         find: the route table's, by host and path.
         origins: by name.
         preference: the codings we make, best first.
+        https_port: where a redirecting listener sends its clients.
 
     Cost: about 6 µs, once per head.
     """
     known = Known(head, door, ask_of(head, preference))
     if door.listener.redirect is not None:
-        known.answer = lambda now: _redirect(head, now)
-    elif head.method in METHOD_NOT_HERE:
-        known.answer = lambda now: _refusal(head, 405, now, "http_request_denied")
+        known.answer = lambda now: _redirect(head, now, https_port)
     elif door.may_serve is not None and not door.may_serve(head.host):
         known.answer = lambda now: _refusal(head, 421, now, "http_request_denied")
     elif own_hops(head) > MOST_HOPS:
@@ -128,8 +125,9 @@ def recognise(
     return known
 
 
-def _redirect(head: RequestHead, now_wall: float) -> Answer:
-    return Answer(*redirect_reply(head.host, head.target, now_wall=now_wall, to_head=head.method == b"HEAD"))
+def _redirect(head: RequestHead, now_wall: float, port: int) -> Answer:
+    to_head = head.method == b"HEAD"
+    return Answer(*redirect_reply(head.host, head.target, now_wall=now_wall, port=port, to_head=to_head))
 
 
 def _refusal(head: RequestHead, status: int, now_wall: float, word: str, *, says_proxy_status: bool = False) -> Answer:

@@ -64,6 +64,7 @@ class Rooms:
         "_admin",
         "_clock",
         "_find",
+        "_https_port",
         "_origins",
         "_preference",
         "_rules",
@@ -112,6 +113,7 @@ class Rooms:
         self._seldom = Seldom()
         self._find = RouteTable(config.routes).find
         self._origins = dict(config.origins)
+        self._https_port = next((listener.port for listener in config.listeners if listener.tls and listener.port), 443)
         self._preference = tuple(coding.encode() for coding in config.compression.encodings)
         self._rules = Rules(config.compression.types, config.compression.min_length)
 
@@ -119,7 +121,7 @@ class Rooms:
 
     def recognise(self, head: RequestHead, door: Door) -> Known:
         """Work out what *head* means; remembered on the head."""
-        known = recognise(head, door, self._find, self._origins, self._preference)
+        known = recognise(head, door, self._find, self._origins, self._preference, self._https_port)
         if door.is_admin and self._admin is not None:
             admin = self._admin
             known.answer = lambda now: admin(head, now)

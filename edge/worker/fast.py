@@ -380,7 +380,8 @@ class FastLane:
 
     def _misunderstood(self, session: Session, fault: ClientFault) -> None:
         """The client broke the protocol, or kept us waiting: it is refused, and what it had under way is given up."""
-        carried = next(iter(session.carried.values()), None)
+        # One whose reply is complete may still be waiting to be settled; it is not what was misunderstood.
+        carried = next((x for x in session.carried.values() if not x.complete), None)
         if carried is None:
             send_refusal(session.conn, fault, self.rooms.now_wall)
             self.rooms.record(
