@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servers import NotHere, Server
+from servers import NotHere, Server, machine_s
 
 if TYPE_CHECKING:
     from rows import Row
@@ -35,12 +35,20 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One run of one row on one server."""
+    """
+    One run of one row on one server.
+
+    Attributes:
+        cpu_us: of the server's process tree, per request.
+        cpu_share: of one core, of the server's process tree.
+        others_share: of one core, what neither server nor origin nor load used: with much of it, only *cpu_us* can be trusted.
+    """
 
     per_s: float
     mib_per_s: float
     cpu_us: float
     cpu_share: float
+    others_share: float
     p50_ms: float
     p99_ms: float
     requests: int
@@ -106,7 +114,7 @@ def wrong_with(row: Row, status: int, body: bytes, fields: http.client.HTTPMessa
     return ""
 
 
-def drive(row: Row, server: Server, *, seconds: float, core: int | None) -> Sample:
+def drive(row: Row, server: Server, origin: Server, *, seconds: float, core: int | None) -> Sample:
     """
     Warm up, load the server with *row* for *seconds*, and account.
 
@@ -117,9 +125,11 @@ def drive(row: Row, server: Server, *, seconds: float, core: int | None) -> Samp
     reply_bytes = probe(row, server, headers)
     load = ab if row.tool == "ab" else wrk
     load(row, server, headers, seconds=max(1, seconds / 6), core=core)
-    before_s = server.cpu_s()
+    before = used(server, origin)
     said = load(row, server, headers, seconds=seconds, core=core)
-    cpu_s = server.cpu_s() - before_s
+    cpu_s, origin_s, load_s, machine = (
+        after - start for after, start in zip(used(server, origin), before, strict=True)
+    )
     if any(said["errors"].values()):
         raise Refused(f"errors: {said['errors']}")
     if not said["requests"]:
@@ -133,10 +143,17 @@ def drive(row: Row, server: Server, *, seconds: float, core: int | None) -> Samp
         mib_per_s=said["bytes"] / took_s / (1 << 20),
         cpu_us=cpu_s / said["requests"] * 1e6,
         cpu_share=cpu_s / took_s,
+        others_share=max(0.0, machine - cpu_s - origin_s - load_s) / took_s,
         p50_ms=said["p50_us"] / 1000,
         p99_ms=said["p99_us"] / 1000,
         requests=said["requests"],
     )
+
+
+def used(server: Server, origin: Server) -> tuple[float, float, float, float]:
+    """Processor seconds used so far by the server, the origin, our ended children (the load), and the whole machine."""
+    times = os.times()
+    return server.cpu_s(), origin.cpu_s(), times.children_user + times.children_system, machine_s()
 
 
 def wrk(row: Row, server: Server, headers: dict[str, str], *, seconds: float, core: int | None) -> dict:

@@ -76,8 +76,9 @@ def main() -> int:
             except NotHere as why:
                 print(f"{each} is left out: {why}", file=sys.stderr)
                 missing += 1
-        results = measure(rows, servers, rounds=given.rounds, seconds=given.seconds, core=cores[1])
+        results = measure(rows, servers, origin, rounds=given.rounds, seconds=given.seconds, core=cores[1])
         about = describe(servers, given)
+    about["others"] = f"{others(results):.0%} of a core went to other work while this was measured"
     write(results, about, [server.name for server in servers])
     refused = sum(isinstance(outcome, str) for row in results.values() for outcome in row.values())
     return 1 if refused or missing else 0
@@ -87,7 +88,9 @@ Results = dict[str, dict[str, list[Sample] | str]]
 """Row → server → its samples, or why they are refused."""
 
 
-def measure(rows: list[Row], servers: list[Server], *, rounds: int, seconds: float, core: int | None) -> Results:
+def measure(
+    rows: list[Row], servers: list[Server], origin: Server, *, rounds: int, seconds: float, core: int | None
+) -> Results:
     """Put every row to every server in turn, round after round, so that a slow minute of the machine hits all."""
     results: Results = {}
     for row in rows:
@@ -98,7 +101,7 @@ def measure(rows: list[Row], servers: list[Server], *, rounds: int, seconds: flo
                 if isinstance(samples, str):
                     continue
                 try:
-                    sample = drive(row, server, seconds=seconds, core=core)
+                    sample = drive(row, server, origin, seconds=seconds, core=core)
                 except (Refused, NotHere, OSError) as why:
                     outcomes[server.name] = f"refused: {why}"
                     print(f"{row.name:32}{server.name:8}refused: {why}", file=sys.stderr)
@@ -149,6 +152,18 @@ def ratio(ours: float | None, theirs: float | None, *, less_is_better: bool) -> 
     if not ours or not theirs:
         return "–"
     return f"{theirs / ours if less_is_better else ours / theirs:.2f}"
+
+
+def others(results: Results) -> float:
+    """What share of a core other work took, on average."""
+    shares = [
+        sample.others_share
+        for row in results.values()
+        for outcome in row.values()
+        if not isinstance(outcome, str)
+        for sample in outcome
+    ]
+    return statistics.fmean(shares) if shares else 0.0
 
 
 def shown(value: float | None, how: str) -> str:

@@ -185,6 +185,12 @@ def tree(pid: int) -> list[int]:
     return found
 
 
+def machine_s() -> float:
+    """Processor seconds all processes of this machine have used (proc(5): user, nice, system, steal; not interrupts)."""
+    user, nice, system, _idle, _iowait, _irq, _softirq, steal = Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
+    return (int(user) + int(nice) + int(system) + int(steal)) * TICK_S
+
+
 def ticks(pid: int) -> int:
     """Clock ticks used by a process and by its children that ended (proc(5): utime, stime, cutime, cstime)."""
     try:
