@@ -408,7 +408,7 @@ def _end(process: subprocess.Popen[bytes], asked: signal.Signals) -> None:
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None, "the process was started with this pipe"  # noqa: S101
+    assert stream is not None, "the process was started with this pipe"
     return stream
 
 
