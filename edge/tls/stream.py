@@ -222,6 +222,7 @@ class TlsStream:
 
     __slots__ = (
         "_drain",
+        "_established",
         "_fed",
         "_feed",
         "_incoming",
@@ -270,6 +271,7 @@ class TlsStream:
         self._drain = outgoing.read
         self._recv = sock.recv
         self._send = sock.send
+        self._established = False  # the handshake was done; OpenSSL forgets that it was when something fails
         self._fed = False  # OpenSSL may hold bytes that a read would give
         self._short = False  # the last read gave less than asked: the kernel had no more
         self._left: memoryview | None = None  # encrypted, and refused by the kernel
@@ -338,6 +340,7 @@ class TlsStream:
             except ssl.SSLError as cause:
                 raise self._refused(cause) from cause
             else:
+                self._established = True
                 self._fed = self._incoming.pending > 0
                 return Ready.DONE if self._flush() else Ready.WANT_WRITE
 
@@ -532,7 +535,7 @@ class TlsStream:
     def _lost(self, cause: OSError) -> Fault:
         """Say what a failed system call means; before the handshake is done nothing can have been acted on."""
         fault = _gone(self.side, cause)
-        if self.side is Side.ORIGIN and self.tls.version() is None:
+        if self.side is Side.ORIGIN and not self._established:
             fault.retry = Retry.YES
         return fault
 
@@ -543,7 +546,6 @@ class TlsStream:
                 self._send(self._drain())
         except OSError:
             pass  # the peer left before it could be told
-        established = self.tls.version() is not None
         if isinstance(cause, ssl.SSLEOFError):
             return self._lost(cause)
         word, detail = _tls_word(cause), cause.reason or str(cause)
@@ -551,7 +553,7 @@ class TlsStream:
             detail = f"{detail}: {cause.verify_message}"
         if self.side is Side.CLIENT:
             return ClientFault(detail, reply=None, word=word)
-        return OriginFault(detail, word=word, retry=Retry.IF_REUSED if established else Retry.YES)
+        return OriginFault(detail, word=word, retry=Retry.IF_REUSED if self._established else Retry.YES)
 
     def _broken(self, cause: OSError) -> Fault:
         """Say what a failed encryption or system call means."""
