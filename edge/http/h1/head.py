@@ -131,6 +131,10 @@ def parse_request_head(
     if len(fields) > limits.header_count:
         raise ClientFault(f"{len(fields)} field lines", reply=431)
     said = index(fields)
+    for name in said:
+        # CGI and its descendants read ``_`` as ``-``: framing under such a name is framing for them.
+        if b"_" in name and name.replace(b"_", b"-") in _TAKEN_FROM_REQUEST:
+            raise ClientFault(f"framing field disguised as {name!r}")
     framing, length = request_framing(said, version, limits.body_bytes)
     host = said.get(b"host")
     if host is None and version > 10:

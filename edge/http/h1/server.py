@@ -256,7 +256,7 @@ class ServerConnection:
             piece = body.decode(data)
             if piece and self._asked is not None:
                 return Body(self._stream, piece)
-        self._buffer = body.rest
+        self._buffer = body.rest or self._buffer  # a body of no bytes has looked at none of them
         self._body = None
         asked = self._asked
         if asked is None:

@@ -98,6 +98,12 @@ def test_the_next_request_waits_for_the_reply() -> None:
     assert second.stream != first.stream
 
 
+def test_a_body_of_no_bytes_takes_none_of_the_next_request() -> None:
+    wire = POST.replace(b"5", b"0") + GET
+    for cuts in ((), each_byte(wire)):
+        assert [b"/p", b"/"] == [event[3] for event in hear_requests(server(), wire, cuts) if event[0] == "request"]
+
+
 def test_pipelined_requests_are_heard_in_order_however_they_are_cut() -> None:
     wire = GET + POST + b"abcde" + CHUNKED_POST + b"1\r\nx\r\n0\r\n\r\n" + GET
     whole = hear_requests(server(), wire)
