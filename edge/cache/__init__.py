@@ -8,7 +8,9 @@ Three kinds of module, never mixed:
   ``refresh`` (what a 304, a HEAD or an unsafe method does to copies), ``evict`` (what goes first). Heads and numbers
   in, a decision with its reason out. None of them raises on any bytes a peer may send.
 - *shapes*: ``copy``, what a stored reply is, and its encoding.
-- *store*: LMDB, one environment for every process of the edge; ``keeper``, the process that keeps it in bounds.
+- *store*: LMDB, one environment for every process of the edge. ``store`` is what the others call, ``fill`` a body on its way in,
+  ``records`` how both lie in the database, ``door`` who may open it and when it is trusted; ``upkeep`` and ``keeper``, the process
+  that keeps it in bounds; ``audit``, whether all of it is true.
 
 Refuses to know sockets, clocks, routes and encodings' bytes. A reason not to store, to bypass or to miss is an enum member
 whose value is the word in the log, in the metric and in ``Cache-Status``.

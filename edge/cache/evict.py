@@ -2,20 +2,18 @@
 What goes when room is needed, and when a copy is of no use to anybody.
 
 The contract is least recently used, to the second: whoever was used last longest ago goes first, whatever its size. Decides
-which; does not know where use is noted nor how a copy is removed. Works on rows as they stream by and keeps one number per
-second of use in memory, so that a million copies cost it kilobytes.
+which; does not know where use is noted nor how a copy is removed. Works on rows as they stream by, and remembers no more of them
+than will go.
 
 Source: DESIGN §4 (the keeper); RFC 9111 §4.2.4 for how long a stale copy may still be of use.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from edge.cache.copy import Copy
 
 RESERVE: Final = 0.02
@@ -33,44 +31,46 @@ OF_USE_S: Final = 24 * 3600
 MAX_SECOND: Final = 0xFFFF_FFFF
 
 
-@dataclass(slots=True)
-class Row:
+Row = tuple[int, int, int, int, int]
+"""
+What eviction needs to know of a copy: its id (ids grow: of two, the smaller was stored first); the bytes it occupies, all
+bodies together; the wall second of its last use, or of its storing if that is later; the second from which nobody can use it;
+the second it was stored. A tuple, because a pass over a large store makes a million of them.
+"""
+
+
+class Oldest:
     """
-    What eviction needs to know of a copy.
+    The least recently used copies that together occupy *wanted* bytes.
 
-    Attributes:
-        copy_id: ids grow: of two, the smaller was stored first.
-        size: bytes it occupies, all bodies together.
-        used_s: the wall second of its last use, or of its storing if that is later.
-        dead_s: the wall second from which nobody can use it.
-    """
-
-    copy_id: int
-    size: int
-    used_s: int
-    dead_s: int
-
-
-@dataclass(slots=True)
-class Cut:
-    """
-    Where the line is: everything used before *second* goes, and of that second itself *within* bytes.
-
-    ``spent`` counts them while :meth:`takes` is asked row by row, in ascending order of ids.
+    Rows are offered in ascending order of ids. Of two used in the same second the one stored first is the older.
     """
 
-    second: int
-    within: int
-    spent: int = 0
+    __slots__ = ("_heap", "_total", "wanted")
 
-    def takes(self, row: Row) -> bool:
-        """Whether *row* goes."""
-        if row.used_s != self.second:
-            return row.used_s < self.second
-        if self.spent >= self.within:
-            return False
-        self.spent += row.size
-        return True
+    def __init__(self, wanted: int) -> None:
+        self.wanted = wanted
+        self._heap: list[tuple[int, int, int]] = []  # the youngest of them on top: second and id negated
+        self._total = 0
+
+    def offer(self, row: Row) -> None:
+        """Take *row* in if it is among the oldest so far; whoever is too many then leaves."""
+        copy_id, size, used_s, _, _ = row
+        heap = self._heap
+        if self._total >= self.wanted and used_s >= -heap[0][0]:
+            return  # not older than the youngest of them: its id is greater
+        heappush(heap, (-used_s, -copy_id, size))
+        self._total += size
+        while self._total - heap[0][2] >= self.wanted:
+            self._total -= heappop(heap)[2]
+
+    def is_settled(self, stored_s: int) -> bool:
+        """Whether nothing stored at *stored_s* or later can be older than those it has: then the pass may end."""
+        return self._total >= self.wanted and stored_s > -self._heap[0][0]
+
+    def victims(self) -> list[tuple[int, int]]:
+        """Return their ids, oldest first, each with the second of its last use."""
+        return [(-copy_id, -used_s) for used_s, copy_id, _ in sorted(self._heap, reverse=True)]
 
 
 def usable(size: int) -> int:
@@ -105,28 +105,6 @@ def largest(size: int) -> int:
 def may_grow(used: int, extra: int, size: int) -> bool:
     """Whether *extra* bytes may still be stored."""
     return used + extra <= usable(size)
-
-
-def count(rows: Iterable[Row], per_second: dict[int, int]) -> None:
-    """Add up how many bytes were used last in each second."""
-    for row in rows:
-        per_second[row.used_s] = per_second.get(row.used_s, 0) + row.size
-
-
-def cut(per_second: dict[int, int], wanted: int) -> Cut:
-    """
-    Find the line below which *wanted* bytes lie.
-
-    Args:
-        per_second: of every copy, see :func:`count`.
-        wanted: bytes to free. If there are fewer, everything goes.
-    """
-    freed = 0
-    for second in sorted(per_second):
-        if freed + per_second[second] >= wanted:
-            return Cut(second, wanted - freed)
-        freed += per_second[second]
-    return Cut(MAX_SECOND, 0)
 
 
 def dead_wall(copy: Copy) -> float:

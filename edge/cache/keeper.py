@@ -52,6 +52,8 @@ FORGET_S: Final = 180.0
 """How long ended fills and purges are remembered: longer than an origin may take to answer."""
 ROWS: Final = 2000
 """Rows read per snapshot, some 2 ms."""
+MOST_AT_ONCE: Final = 8
+"""No more than this part of the store goes after one pass: it bounds what a pass must remember, and there is always another."""
 EVICTED: Final = 8
 """Copies removed per transaction."""
 
@@ -117,24 +119,25 @@ class Keeper:
         after = 0
         while rows := self._upkeep.rows(after, ROWS, self._last_use):
             yield rows
-            after = rows[-1].copy_id
+            after = rows[-1][0]
 
     def _evict(self, wanted: int) -> Iterator[None]:
-        """Two passes: one to find the line, one to remove what lies below it. Neither holds a snapshot between portions."""
-        per_second: dict[int, int] = {}
+        """Find the oldest in one pass, then remove those that were not used meanwhile. No snapshot outlives a portion."""
+        oldest = evict.Oldest(min(wanted, self._store.size // MOST_AT_ONCE))
         for rows in self._rows():
-            evict.count(rows, per_second)
+            for row in rows:
+                oldest.offer(row)
             yield
-        line = evict.cut(per_second, wanted)
-        for rows in self._rows():
-            yield from self._remove([row.copy_id for row in rows if line.takes(row)])
-            yield
+            if oldest.is_settled(rows[-1][4]):
+                break
+        victims = [copy_id for copy_id, used_s in oldest.victims() if self._last_use(copy_id) <= used_s]
+        yield from self._remove(victims)
 
     def _expire(self) -> Iterator[None]:
         now_s = evict.second_of(self._clock.wall())
         before = self.evicted
         for rows in self._rows():
-            yield from self._remove([row.copy_id for row in rows if row.dead_s < now_s])
+            yield from self._remove([copy_id for copy_id, _, _, dead_s, _ in rows if dead_s < now_s])
             yield
         self.expired += self.evicted - before
         self.evicted = before

@@ -30,7 +30,7 @@ from edge.cache.copy import BodyRef, Copy, decode_copies, encode_copies
 from edge.cache.storing import NotStored, Unstored, not_stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     import lmdb
 
@@ -44,6 +44,8 @@ MOST_VARIANTS: Final = 64
 
 PAGE_HEADER: Final = 16
 SIZE: Final = struct.Struct(">16sQII")
+SIZE_ROW: Final = struct.Struct(">16xQII")
+"""The same without its key."""
 WHEN: Final = struct.Struct(">d")
 ID: Final = struct.Struct(">Q")
 CHUNK: Final = struct.Struct(">QI")
@@ -91,18 +93,23 @@ class Records:
         self.copies, self.chunks, self.sizes, self.fills, self.heads, self.graves, self.tombs, self.wishes = opened
 
     def used(self, txn: lmdb.Transaction) -> int:
-        """Return the bytes of the pages in use. Cost: some 4 µs."""
+        """Return the bytes of the pages in use. Cost: some 6 µs."""
+        return self._pages(txn, self._all) * self.page_bytes
+
+    def _pages(self, txn: lmdb.Transaction, databases: Iterable[Any]) -> int:
         pages = 0
-        for database in self._all:
+        for database in databases:
             stat = txn.stat(database)
             pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
-        return pages * self.page_bytes
+        return pages
 
     def lacks_room(self, txn: lmdb.Transaction, extra: int) -> NotStored | None:
         """Return why *extra* bytes of bodies may not be written now, if they may not."""
         if extra > evict.largest(self.size):
             return not_stored(Unstored.TOO_LARGE)
-        if not evict.may_grow(self.used(txn), extra + 4 * self.page_bytes, self.size):
+        # What copies take, for the rest is little and changes slowly: three databases to ask instead of eight.
+        used = self._pages(txn, (self.chunks, self.copies, self.sizes)) * self.page_bytes
+        if not evict.may_grow(used, extra + 4 * self.page_bytes, self.size):
             return not_stored(Unstored.STORE_FULL)
         return None
 

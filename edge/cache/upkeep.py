@@ -17,7 +17,7 @@ import lmdb
 from edge.cache import evict
 from edge.cache.fill import FillState, Progress
 from edge.cache.key import key_hash
-from edge.cache.records import CHUNK, ID, ROOM, SIZE, UNDATED, WHEN
+from edge.cache.records import CHUNK, ID, ROOM, SIZE, SIZE_ROW, UNDATED, WHEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -49,15 +49,15 @@ class Upkeep:
             used: the second of a copy's last use, by id (:meth:`edge.share.recency.Recency.read`).
         """
         found: list[evict.Row] = []
+        unpack = SIZE_ROW.unpack
         try:
             with self._store._begin() as txn, txn.cursor(self._records.sizes) as cursor:
                 if cursor.set_range(ID.pack(after + 1)):
-                    for raw, data in cursor:
-                        (copy_id,) = ID.unpack(raw)
-                        _, size, stored_s, dead_s = SIZE.unpack(data)
-                        found.append(evict.Row(copy_id, size, max(stored_s, used(copy_id)), dead_s))
-                        if len(found) == limit:
-                            break
+                    for raw, data in islice(cursor, limit):
+                        copy_id = int.from_bytes(raw)
+                        size, stored_s, dead_s = unpack(data)
+                        used_s = used(copy_id)
+                        found.append((copy_id, size, max(stored_s, used_s), dead_s, stored_s))
         except lmdb.Error as error:
             self._store._trouble(error)
         return found

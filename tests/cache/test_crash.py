@@ -43,7 +43,7 @@ def write_for_ever(folder, seed: int) -> None:
             case 1:
                 store.mark_stale(copy.key, at)
             case 2:
-                upkeep.evict([row.copy_id for row in upkeep.rows(0, 5, lambda _: 0)], at)
+                upkeep.evict([row[0] for row in upkeep.rows(0, 5, lambda _: 0)], at)
             case 3:
                 upkeep.clear_grave(at, PORTION)
             case 4 | 5 | 6:

@@ -5,28 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.cache.evict import (
-    OF_USE_S,
-    Row,
-    count,
-    cut,
-    dead_wall,
-    high,
-    largest,
-    low,
-    may_grow,
-    second_of,
-    to_free,
-    usable,
-)
+from edge.cache.evict import OF_USE_S, Oldest, dead_wall, high, largest, low, may_grow, second_of, to_free, usable
 from tests.cache.kit import NOW, stored
 
 
 def gone(rows, wanted):
-    per_second: dict[int, int] = {}
-    count(rows, per_second)
-    line = cut(per_second, wanted)
-    return [row.copy_id for row in rows if line.takes(row)]
+    oldest = Oldest(wanted)
+    for copy_id, size, used_s in rows:
+        oldest.offer((copy_id, size, used_s, 0, 0))
+    return [copy_id for copy_id, _ in oldest.victims()]
 
 
 GIB = 1 << 30
@@ -53,34 +40,42 @@ def test_what_was_refused_makes_more_go_but_never_more_than_half():
 
 
 def test_the_least_recently_used_go_first_whatever_their_size():
-    rows = [Row(1, 10, 300, 0), Row(2, 1000, 200, 0), Row(3, 10, 100, 0), Row(4, 10, 200, 0)]
+    rows = [(1, 10, 300), (2, 1000, 200), (3, 10, 100), (4, 10, 200)]
 
     assert gone(rows, 5) == [3]
-    assert gone(rows, 11) == [2, 3]
-    assert gone(rows, 1015) == [2, 3, 4]
+    assert gone(rows, 11) == [3, 2]
+    assert gone(rows, 1015) == [3, 2, 4]
 
 
-def test_of_one_second_only_as_many_go_as_are_wanted():
-    rows = [Row(number, 10, 100, 0) for number in range(1, 100)]
-
-    assert gone(rows, 35) == [1, 2, 3, 4]
+def test_of_one_second_those_stored_first_go_and_only_as_many_as_are_wanted():
+    assert gone([(number, 10, 100) for number in range(1, 100)], 35) == [1, 2, 3, 4]
 
 
 def test_if_there_is_less_than_is_wanted_everything_goes():
-    assert gone([Row(1, 10, 5, 0), Row(2, 10, 2**32 - 2, 0)], 1000) == [1, 2]
+    assert gone([(1, 10, 5), (2, 10, 2**32 - 2)], 1000) == [1, 2]
     assert gone([], 10) == []
 
 
-@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 20)), max_size=60), st.integers(1, 1500))
-def test_enough_goes_and_nothing_used_later_than_what_stays(sizes, wanted):
-    rows = [Row(number, size, used, 0) for number, (size, used) in enumerate(sizes, 1)]
-    victims = set(gone(rows, wanted))
-    freed = sum(row.size for row in rows if row.copy_id in victims)
-    stays = [row.used_s for row in rows if row.copy_id not in victims]
+def test_a_pass_may_end_when_whatever_follows_was_stored_later_than_the_youngest_victim():
+    oldest = Oldest(10)
+    assert not oldest.is_settled(10**6)
+    oldest.offer((1, 10, 100, 0, 100))
 
-    assert freed >= min(wanted, sum(row.size for row in rows))
-    assert freed - wanted < 50
-    assert not stays or all(row.used_s <= min(stays) for row in rows if row.copy_id in victims)
+    assert not oldest.is_settled(100)
+    assert oldest.is_settled(101)
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 20)), max_size=60), st.integers(1, 1500))
+def test_exactly_the_oldest_go_until_there_is_enough(sizes, wanted):
+    rows = [(number, size, used) for number, (size, used) in enumerate(sizes, 1)]
+    expected, freed = [], 0
+    for copy_id, size, _ in sorted(rows, key=lambda row: (row[2], row[0])):
+        if freed >= wanted:
+            break
+        expected.append(copy_id)
+        freed += size
+
+    assert gone(rows, wanted) == expected
 
 
 def test_a_copy_is_dead_a_day_after_all_its_lifetimes():

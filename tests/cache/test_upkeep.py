@@ -26,11 +26,11 @@ def test_rows_come_in_portions_by_id_with_their_last_use(store):
     upkeep = Upkeep(store)
 
     first = upkeep.rows(0, 3, lambda _: 0)
-    rest = upkeep.rows(first[-1].copy_id, 3, lambda copy_id: 2**31 if copy_id == copies[4].copy_id else 5)
+    rest = upkeep.rows(first[-1][0], 3, lambda copy_id: 2**31 if copy_id == copies[4].copy_id else 5)
 
-    assert [row.copy_id for row in first + rest] == [copy.copy_id for copy in copies]
-    assert [row.used_s for row in first + rest] == [int(NOW)] * 4 + [2**31]
-    assert upkeep.rows(rest[-1].copy_id, 3, lambda _: 0) == []
+    assert [row[0] for row in first + rest] == [copy.copy_id for copy in copies]
+    assert [row[2] for row in first + rest] == [int(NOW)] * 4 + [2**31]
+    assert upkeep.rows(rest[-1][0], 3, lambda _: 0) == []
 
 
 def test_evicting_removes_copy_row_and_bodies_and_stamps(folder):
@@ -160,7 +160,7 @@ def test_a_store_filled_to_the_brim_can_be_emptied_again(folder, size, length):
     full = store.used()
     gone = 0
     while rows := upkeep.rows(0, 8, lambda _: 0):
-        assert upkeep.evict([row.copy_id for row in rows], NOW) == len(rows)
+        assert upkeep.evict([row[0] for row in rows], NOW) == len(rows)
         gone += len(rows)
 
     assert full > evict.usable(size) * 0.7
