@@ -77,6 +77,25 @@ class Unstored(Enum):
     OFF = "off"  # no [cache] path
 
 
+FOR_EVERYBODY: Final = frozenset(
+    {
+        Unstored.MUST_UNDERSTAND,
+        Unstored.NO_STORE,
+        Unstored.PRIVATE,
+        Unstored.VARY_STAR,
+        Unstored.STATUS,
+        Unstored.SET_COOKIE,
+        Unstored.NO_FRESHNESS,
+        Unstored.ALREADY_STALE,
+        Unstored.TOO_LARGE,
+    }
+)
+"""
+Reasons that lie in the reply alone: the next client's will most likely be the same. The others lie in one request (its method,
+its directives, its credentials) or in the moment, and must not keep a key from being shared: else any client could.
+"""
+
+
 @dataclass(slots=True, frozen=True)
 class NotStored:
     """A reply that is not kept. Compare ``reason``."""
@@ -100,6 +119,9 @@ UNDERSTOOD: Final = frozenset(
     | {500, 501, 502, 503, 504, 505, 506, 507, 508, 511},
 )
 """Registered statuses whose caching needs nothing special; not 206 and 304, which do."""
+
+_AFTER_S: Final = 1e-6
+"""What a POST answered is newer than the invalidation that its success brought about."""
 
 _REQUEST_SPECIFIC: Final = frozenset({412, 413, 417, 421, 425, 426, 428, 431})
 """Preconditions, content, expectations, connections and size of one request: none of them is in a key."""
@@ -154,6 +176,8 @@ def may_store(
         return _NOT[copy]
     if ask.method is not Method.GET and not (copy.is_explicit and _is_its_own_location(ask, reply)):
         return _NOT[Unstored.METHOD]
+    if ask.method is not Method.GET:
+        copy.request_wall = response_wall + _AFTER_S
     copy.length = reply.length or 0
     return copy
 

@@ -14,12 +14,12 @@ from edge.cache.fill import FillState
 from edge.cache.records import MOST_VARIANTS, WHOLE_BYTES
 from edge.cache.refresh import refresh
 from edge.cache.store import Store
-from edge.cache.storing import NotStored, Unstored, not_stored
-from edge.message.head import ReplyHead
+from edge.cache.storing import NotStored, Unstored, may_store, not_stored
+from edge.message.head import Framing, ReplyHead
 from edge.share.recency import Recency
 from edge.share.stamps import Stamps
 from tests.cache.conftest import MIB
-from tests.cache.kit import NOW, ask, fields_of, stored
+from tests.cache.kit import NOW, ask, fields_of, reply, stored
 
 
 def draft(target="/x", *, at=NOW, fields=None, asked=None) -> Copy:
@@ -220,6 +220,16 @@ def test_purged(store, purge):
     assert fill.commit() == not_stored(Unstored.PURGED)
     assert isinstance(store.put(draft(at=NOW + 1), b"new"), Copy)
     assert faults(store) == []
+
+
+def test_what_a_post_answered_outlives_the_invalidation_by_its_own_success(store):
+    post = ask(method="POST", framing=Framing.LENGTH, length=1)
+    store.mark_stale(post.key, NOW + 1)
+    told = reply(200, {"cache-control": "max-age=60", "content-location": "/x"})
+    copy = may_store(post, told, request_wall=NOW, response_wall=NOW + 1)
+
+    assert isinstance(copy, Copy)
+    assert isinstance(store.put(copy, b"hello"), Copy)
 
 
 def test_an_older_reply_may_replace_one_that_is_invalid(store):

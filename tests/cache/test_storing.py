@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.cache.copy import Copy
-from edge.cache.storing import UNDERSTOOD, NotStored, Unstored, may_store, not_stored
+from edge.cache.storing import FOR_EVERYBODY, UNDERSTOOD, NotStored, Unstored, may_store, not_stored
 from edge.message.head import Framing, ReplyHead
 from tests.cache.kit import NOW, ask, reply, stored, why_not
 
@@ -217,6 +217,14 @@ def test_no_transform_counts_from_either_field():
 def test_reasons_of_the_store_have_one_value_each():
     assert not_stored(Unstored.STORE_FULL) is not_stored(Unstored.STORE_FULL)
     assert len({reason.value for reason in Unstored}) == len(Unstored)
+
+
+def test_reasons_of_one_request_or_one_moment_are_not_for_everybody():
+    own = {Unstored.METHOD, Unstored.REQUEST_NO_STORE, Unstored.REQUEST_BODY, Unstored.AUTHORIZATION, Unstored.PARTIAL}
+
+    assert not own & FOR_EVERYBODY
+    assert Unstored.STORE_FULL not in FOR_EVERYBODY
+    assert Unstored.PRIVATE in FOR_EVERYBODY
 
 
 def test_every_reason_of_policy_has_a_test_named_after_it():
