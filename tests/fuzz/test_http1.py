@@ -175,7 +175,11 @@ def test_well_formed_requests_are_all_heard(wire: bytes) -> None:
 @FAST
 @given(SOUP | TWISTED)
 def test_what_we_hear_h11_hears_too(wire: bytes) -> None:
-    """We may refuse what it takes; we may never take anything in another way."""
+    """
+    We may refuse what it takes; we may never take anything in another way.
+
+    How many are heard is not compared: h11 stops at the empty line before a request that RFC 9112 §2.2 forgives.
+    """
     ours = our_requests(hear_requests(server(), wire))
     theirs = h11_requests(wire)
     plain = [
@@ -185,7 +189,6 @@ def test_what_we_hear_h11_hears_too(wire: bytes) -> None:
 
     for our, their in zip(ours, plain, strict=False):
         assert our == their or (their[1] is None and (our[0], our[2]) == (their[0], their[2]))
-    assert len(ours) <= len(theirs)
 
 
 @FAST
