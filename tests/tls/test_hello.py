@@ -260,7 +260,7 @@ def test_the_alert_for_no_common_protocol_is_understood() -> None:
         tls.do_handshake()
     incoming.write(NO_COMMON_PROTOCOL)
 
-    with pytest.raises(ssl.SSLError, match="(?i)no.application.protocol"):
+    with pytest.raises(ssl.SSLError, match=r"(?i)no.application.protocol"):
         tls.do_handshake()
 
 
