@@ -170,7 +170,8 @@ class Reloading:
         desk.house.listening.close_except(desk.regime.addresses)
         if before is not None:
             before.logs.close()
-            desk.move_pid_file(before.config.server.pid_file, None)
+            if before.config.server.pid_file != config.server.pid_file:
+                desk.move_pid_file(before.config.server.pid_file, None)
             if before.config.log != config.log:
                 fd = desk.regime.logs.fds.get("errors")
                 desk.house.error_log = error_log.set_up(
