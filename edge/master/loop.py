@@ -35,7 +35,8 @@ LATE_S: Final = 5.0
 """A turn that begins so much later than it should: the machine was suspended, or we were."""
 SPARE_S: Final = 5.0
 """How long deadlines are not held against anyone after that: they slept, too."""
-LONGEST_S: Final = 3600.0
+LONGEST_S: Final = 10.0
+"""A child that kept no deadline may have begun to; nobody tells us, so we look this often."""
 
 _log = logging.getLogger("edge.master")
 
@@ -87,6 +88,8 @@ class Master:
                 if not isinstance(step, plan.Wait):
                     self._take(step, now)
                 elif len(steps) == 1:
+                    if self._reloading.is_news():
+                        self._takeover.announce()
                     desk.say_status()
                     waits = (step.seconds, self._ushers.tend(now), self._takeover.patience(now))
                     return min((wait for wait in waits if wait is not None), default=LONGEST_S)
@@ -101,7 +104,6 @@ class Master:
                 self._staff.strike(step)
             case plan.Settle():
                 self._reloading.settle()
-                self._takeover.announce()
             case plan.GiveUp():
                 self._reloading.give_up(step)
             case _:

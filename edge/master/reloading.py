@@ -42,6 +42,7 @@ class Reloading:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._renewing: set[int] = set()
+        self._is_unannounced = False
         self.generations = desk.regime.generation
 
     def reload(self) -> None:
@@ -113,7 +114,7 @@ class Reloading:
     def renewed(self, child: Child, why_not: str) -> None:
         """Note that *child* uses the new certificates, or *why_not*: then it is renewed itself."""
         self._renewing.discard(child.pid)
-        if why_not:
+        if why_not and child.generation == self._desk.wish.generation:
             _log.error("%s cannot use the new certificates; a new generation will: %s", child.name, why_not)
             self._renewing.clear()
             try:
@@ -177,7 +178,16 @@ class Reloading:
                 desk.house.error_log = error_log.set_up(
                     config.log.errors, level=config.log.level, fd=None if fd is None else os.dup(fd)
                 )
+        self._is_unannounced = True
         _log.info("generation %d is complete: %d workers", desk.regime.generation, desk.wish.places)
+
+    def is_news(self) -> bool:
+        """Whether, now and for the first time, only the settled generation takes connections: others should know."""
+        desk = self._desk
+        olds = any(child.stays and child.generation != desk.wish.generation for child in desk.roster.workers())
+        is_news = self._is_unannounced and desk.regime is desk.settled and not olds
+        self._is_unannounced = self._is_unannounced and not is_news
+        return is_news
 
     def give_up(self, step: plan.GiveUp) -> None:
         """The wished generation cannot start: return to the one before it, or end if there is none."""

@@ -73,6 +73,7 @@ def start(config_path: Path, worker_main: Main | None, keeper_main: Main | None)
         return Master(Desk(path, house, SYSTEM, first), inbox, found.channel).run()
     finally:
         inbox.close()
+        notifier.close()
 
 
 def _refuse(notifier: Notifier, refused: Exception) -> int:
@@ -80,6 +81,7 @@ def _refuse(notifier: Notifier, refused: Exception) -> int:
     for reason in reasons:
         _log.error("%s", reason)
     notifier.status(f"cannot start: {reasons[0]}")
+    notifier.close()
     return 1
 
 

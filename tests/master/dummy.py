@@ -9,6 +9,8 @@ Run as a program: ``python -m tests.master.dummy CONFIG``. A client sends one li
     abort               the worker is killed by SIGKILL; no answer
     exit N              it leaves unasked
     hold                no answer until the worker is asked to leave; then "held"
+    keeps               it will not leave when asked
+    certs               the chain files whose certificates it serves, with the day they end
 
 What befalls a worker at its birth is said by files beside the configuration: ``fail-boot`` (says FAILED and exits),
 ``crash-boot``, ``hang-boot``, ``fail-keeper``. With ``deadline`` there, a worker promises to turn within the second.
@@ -24,7 +26,7 @@ import sys
 import time
 from pathlib import Path
 
-from edge.master import run
+from edge.master import house, run
 from edge.share.channel import Word
 
 
@@ -39,7 +41,6 @@ def worker(heritage) -> int:
     if _fault(heritage, "crash-boot"):
         raise RuntimeError("the floor gives way")
     if _fault(heritage, "hang-boot"):
-        heritage.row.deadline = time.monotonic() + 0.1
         time.sleep(1000)
     life = Life(heritage)
     return life.live()
@@ -52,14 +53,14 @@ class Life:
         self.listening = [sock for _, sock in heritage.listeners]
         if heritage.admin is not None:
             self.listening.append(heritage.admin)
-        self.leaving = False
+        self.keeps = False
 
     def live(self) -> int:
         heritage = self.heritage
-        heritage.row.deadline = 0.0
+        self.promise()
         heritage.channel.send(Word.READY)
         while True:
-            heritage.row.deadline = time.monotonic() + 0.5 if _fault(heritage, "deadline") else 0.0
+            self.promise()
             sources = [heritage.channel, *self.listening]
             readable, _, _ = select.select(sources, [], [], 0.1)
             for source in readable:
@@ -67,6 +68,9 @@ class Life:
                     self.accept(source)
                 elif self.hear():
                     return 0
+
+    def promise(self) -> None:
+        self.heritage.row.deadline = time.monotonic() + 0.5 if _fault(self.heritage, "deadline") else 0.0
 
     def accept(self, listener: socket.socket) -> None:
         try:
@@ -91,6 +95,10 @@ class Life:
                 os.kill(os.getpid(), signal.SIGKILL)
             case ["exit", code]:
                 os._exit(int(code))
+            case ["keeps"]:
+                self.keeps, said = True, "yes"
+            case ["certs"]:
+                said = " ".join(f"{name}={until:.0f}" for name, until in heritage.tls.expiry.items())
             case ["hold"]:
                 self.held.append(client)
                 return
@@ -106,6 +114,8 @@ class Life:
                 for listener in self.listening:
                     self.accept(listener)
                     listener.close()
+                if self.keeps:
+                    time.sleep(1000)
                 for client in self.held:
                     client.sendall(b"held\n")
                     client.close()
@@ -114,6 +124,13 @@ class Life:
             if message.word is Word.TAKE:
                 for fd in message.fds:
                     self.answer(socket.socket(fileno=fd), "taken ")
+            if message.word is Word.RELOAD_CERTS:
+                why = b"no such certificates here" if _fault(self.heritage, "refuse-certs") else b""
+                if not why:
+                    self.heritage.tls.accept(message.payload, message.fds)
+                for fd in message.fds:
+                    os.close(fd)
+                self.heritage.channel.send(Word.RELOADED, why)
             if message.word is Word.REOPEN_LOGS:
                 for fd in message.fds:
                     os.write(fd, f"reopened by {os.getpid()}: {message.payload.decode()}\n".encode())
@@ -134,4 +151,6 @@ def keeper(heritage) -> int:
 
 
 if __name__ == "__main__":
+    if (Path(sys.argv[1]).parent / "hang-boot").exists():
+        house.BOOT_S = 0.2  # in the master: how long a birth may take
     sys.exit(run(Path(sys.argv[1]), worker_main=worker, keeper_main=keeper))
