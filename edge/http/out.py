@@ -6,7 +6,7 @@ large ones are cut, so that one session cannot keep a turn. Does not know socket
 
 Invariant: a piece that was offered is offered again unchanged or longer, never shorter, until ``sent`` was told of it:
 OpenSSL demands that of a write that it refused.
-Hot: every reply passes here. Bench: bench/micro/http.py.
+Hot: every reply passes here. Bench: bench/micro/test_http.py.
 """
 
 from __future__ import annotations

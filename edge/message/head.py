@@ -31,7 +31,10 @@ def index(fields: list[Field]) -> dict[bytes, bytes]:
 
     ``set-cookie`` cannot be joined and must be read with :meth:`ReplyHead.all`.
     """
-    found: dict[bytes, bytes] = {}
+    found = dict(fields)
+    if len(found) == len(fields):
+        return found
+    found.clear()
     for name, value in fields:
         found[name] = found[name] + b", " + value if name in found else value
     return found

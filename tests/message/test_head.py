@@ -16,6 +16,10 @@ def test_lines_of_one_name_are_one_value() -> None:
     assert {b"accept": b"a, b", b"x": b"1"} == index([(b"accept", b"a"), (b"x", b"1"), (b"accept", b"b")])
 
 
+def test_lines_that_differ_are_one_value_each() -> None:
+    assert {b"accept": b"a", b"x": b"1"} == index([(b"accept", b"a"), (b"x", b"1")])
+
+
 def test_a_head_indexes_its_fields_by_itself() -> None:
     head = request(fields=[(b"accept", b"a")])
 

@@ -158,7 +158,12 @@ class ChunkedDecoder:
                     break
                 left = self._size(line)
                 at = line.end()
-                state = DATA if left else TRAILERS
+                end = at + left
+                if left and data.startswith(b"\r\n", end):  # all of it is here: small chunks come by the thousand
+                    pieces.append(data[at:end])
+                    at = end + 2
+                else:
+                    state = DATA if left else TRAILERS
             else:
                 at = self._read_trailers(data, at)
                 if self.done:

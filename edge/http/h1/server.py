@@ -19,7 +19,7 @@ continue, the reply says ``connection: close``.
 
 A head that is byte for byte one seen before is not parsed again: the memo gives the same object, so that callers can
 remember by identity what they decided about it. Hot: ``receive``, ``next_event``, ``send_whole``.
-Bench: bench/micro/http.py. Source: RFC 9112.
+Bench: bench/micro/test_http.py. Source: RFC 9112.
 """
 
 from __future__ import annotations

@@ -225,6 +225,17 @@ def test_a_tunnel_carries_bytes_verbatim_both_ways() -> None:
     assert not conn.reusable
 
 
+def test_a_request_s_own_body_is_over_when_its_tunnel_begins() -> None:
+    conn = asked(b"POST", framing=Framing.CHUNKED, upgrade=b"x")
+    conn.receive(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    conn.next_event()
+    conn.tunnel()
+    written(conn)
+    conn.send_body(b"raw")
+
+    assert written(conn) == b"raw"
+
+
 def test_an_upgrade_that_is_declined_is_an_ordinary_reply() -> None:
     heard, conn = hear_replies(OK, upgrade=b"websocket", eof=False)
 

@@ -119,6 +119,7 @@ def test_one_empty_line_before_a_request_is_forgiven_and_two_are_not() -> None:
         assert hear_requests(server(), b"\r\n" + GET, cuts)[0][0] == "request"
         assert hear_requests(server(), b"\r\n\r\n" + GET, cuts) == [("fault", 400)]
         assert hear_requests(server(), b"\n" + GET, cuts) == [("fault", 400)]
+        assert hear_requests(server(), b"\r" + GET, cuts) == [("fault", 400)]
         assert [event[0] for event in hear_requests(server(), GET + b"\r\n" + GET, cuts)] == ["request"] * 2 + [
             "closed"
         ]
