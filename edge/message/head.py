@@ -50,7 +50,8 @@ class RequestHead:
         scheme: ``b"https"`` or ``b"http"``: how it reached us.
         authority: host and, if not the scheme's default, port; host in lower case. Never empty on HTTP/1.1.
         target: origin-form (``/path?query``), or ``*`` for OPTIONS. Raw: no decoding, no dot removal.
-        fields: end-to-end *and* hop-by-hop as received, without ``host``, ``content-length``, ``transfer-encoding``.
+        fields: end-to-end *and* hop-by-hop as received, without ``host``, ``content-length``, ``transfer-encoding``
+            and ``expect``, which the parser has turned into attributes.
         version: 10, 11 or 20.
         length: the body's bytes when framing is LENGTH, else 0.
         keep_alive: the client allows another request after this one.

@@ -172,6 +172,10 @@ def test_an_upgrade_is_seen_if_it_is_asked_for_and_ours_to_pass_on(fields: bytes
     assert request(b"GET / HTTP/1.0\nHost: a\n" + fields + b"\n").upgrade is None
 
 
+def test_an_underscore_is_no_disguise_by_itself() -> None:
+    assert request(b"GET / HTTP/1.1\nHost: a\nApi_Key: x\n\n").get(b"api_key") == b"x"
+
+
 def test_fields_are_counted() -> None:
     raw = b"GET / HTTP/1.1\nHost: a\n" + b"x: y\n" * 5 + b"\n"
 
