@@ -98,16 +98,16 @@ def test_within_a_second_the_very_same_bytes_are_handed_out(render):
 def test_in_another_second_age_and_ttl_are_told_anew(render):
     ready = prepared()
 
-    assert b"\r\nage: 9\r\ncache-status: edge; hit; ttl=53\r\n" in getattr(ready, render)(1010)
-    assert b"\r\nage: 10\r\ncache-status: edge; hit; ttl=52\r\n" in getattr(ready, render)(1011)
-    assert b"\r\nage: 100\r\ncache-status: edge; hit; ttl=-38\r\n" in getattr(ready, render)(1101)
+    assert b"\r\nage: 10\r\ncache-status: edge; hit; ttl=53\r\n" in getattr(ready, render)(1010)
+    assert b"\r\nage: 11\r\ncache-status: edge; hit; ttl=52\r\n" in getattr(ready, render)(1011)
+    assert b"\r\nage: 101\r\ncache-status: edge; hit; ttl=-38\r\n" in getattr(ready, render)(1101)
 
 
 def test_a_clock_that_jumps_back_is_believed():
     ready = prepared()
     ready.wire(1011)
 
-    assert b"\r\nage: 9\r\n" in ready.wire(1010)
+    assert b"\r\nage: 10\r\n" in ready.wire(1010)
 
 
 @pytest.mark.parametrize("length", [0, 1, JOINED_BYTES])
