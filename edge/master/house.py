@@ -141,6 +141,7 @@ class House:
         self.estate.give_back(child.slot)
         if is_violent:
             self.estate.stamps.bump_all()
+        self.estate.bells.ring_all()  # its flights ended with it, and it cannot say so itself
 
     def hand_over(self, place: int, workers: Iterable[Child]) -> int:
         """

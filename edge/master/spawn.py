@@ -142,6 +142,9 @@ def _stdin_from_nothing() -> None:
 
 def _last_words(heritage: Heritage, error: BaseException) -> None:
     with contextlib.suppress(Exception):
-        _log.critical("ended by an error of its own", exc_info=error)
+        if isinstance(error, OSError) and not heritage.row.ready:  # the world's doing, not ours: a sentence says it
+            _log.critical("cannot start: %s", error)
+        else:
+            _log.critical("ended by an error of its own", exc_info=error)
         if not heritage.row.ready:
             heritage.channel.send(Word.FAILED, f"{type(error).__name__}: {error}".encode())
