@@ -8,7 +8,8 @@ to the slow lane, which calls ``advance`` again when it has something to send.
 
 Rules
     1. *Push before you take.* A request is taken only with nothing left to write, so it is never stranded.
-    2. *Read last.* Bytes in the parser or in OpenSSL never wake epoll.
+    2. *Read last*, and only what epoll has promised. Bytes in the parser or in OpenSSL never wake epoll; a socket that
+       was read dry is not asked again before its next edge (``session.readable``), whoever calls ``advance``.
     3. *Closed is terminal*, and closing wakes or cancels whoever was waiting.
     4. Nobody gets more than CAP bytes a turn; who has more to do comes again in the next, before anybody sleeps.
 
@@ -64,6 +65,7 @@ LINGER_S: Final = 2.0
 
 _WATCH: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _HUNG_UP: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+_READABLE: Final = select.EPOLLIN | _HUNG_UP
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 _NO_HELLO: Final = (
     b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: 45\r\n\r\n"
@@ -136,8 +138,10 @@ class FastLane:
             for ready, events in poll(0, EVENTS):
                 session_or_none = sessions.get(ready)
                 if session_or_none is not None:
-                    if events & _HUNG_UP:
-                        session_or_none.hung_up = True
+                    if events & _READABLE:
+                        session_or_none.readable = True
+                        if events & _HUNG_UP:
+                            session_or_none.hung_up = True
                     self.advance(session_or_none)
                 elif (call := self.watched.get(ready)) is not None:
                     call()
@@ -324,18 +328,19 @@ class FastLane:
                 break
             if session.carried and any(carried.is_full for carried in session.carried.values()):
                 break
-            if got and stream.drained and not session.hung_up:
-                break
-            if session.eof:
+            if not session.readable:
                 break
             data = stream.pull()
             if data is None:
+                session.readable = False
                 break
             if not data:
-                session.eof = True
+                session.readable = False
                 if not self._ended(session):
                     return
                 continue
+            if stream.drained and not session.hung_up:
+                session.readable = False  # the next byte is a new edge; an end that has come without one is not
             got += len(data)
             conn.receive(data)
         self._rearm(session, moved=sent + got)

@@ -13,7 +13,6 @@ Invariants
 from __future__ import annotations
 
 from collections import deque
-from contextlib import contextmanager
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -25,7 +24,8 @@ from edge.worker.deadlines import NEVER
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from types import TracebackType
 
     from edge.exchange.recognise import Door, Known
     from edge.http.connection import Connection
@@ -170,21 +170,14 @@ class Exchange:
 
     # -- the client ----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def bound(self) -> Iterator[None]:
+    def bound(self) -> Bound:
         """
         Do what is of use to this client only: given up as soon as it is gone.
 
-        Raises:
+        Raises (entering, or leaving):
             ClientGone: it is gone.
         """
-        if self.session.phase is not Phase.OPEN:
-            raise ClientGone("the client has left")
-        with trio.CancelScope() as scope:
-            self.scope = scope
-            yield
-        if scope.cancelled_caught:
-            raise ClientGone("the client has left")
+        return Bound(self)
 
     # -- the reply -----------------------------------------------------------------------------------------
 
@@ -244,6 +237,29 @@ class Exchange:
         await self.session.room(HIGH)
 
 
+class Bound:
+    """The block of :meth:`Exchange.bound`: a cancel scope that the client's end cancels. Cost: 1 µs."""
+
+    __slots__ = ("_exchange", "_scope")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def __enter__(self) -> None:
+        if self._exchange.session.phase is not Phase.OPEN:
+            raise ClientGone("the client has left")
+        self._scope = self._exchange.scope = trio.CancelScope()
+        self._scope.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        swallowed = self._scope.__exit__(kind, error, trace)
+        if self._scope.cancelled_caught:
+            raise ClientGone("the client has left")
+        return swallowed
+
+
 class Unattended(Exchange):
     """An exchange of our own: it refreshes a copy, and nobody waits for its reply."""
 
@@ -266,7 +282,7 @@ class Session:
         door: the listener it came in by, with the TLS context chosen for it.
         deadline, bucket: see :mod:`edge.worker.deadlines`.
         hung_up: the kernel has said that the client closed its side, or both.
-        eof: the stream has been read to its end.
+        readable: the socket may have bytes, or an end, that were not read yet.
         owed: the log entry's parts of the reply that is being written by the fast lane, or None.
     """
 
@@ -278,12 +294,12 @@ class Session:
         "conn",
         "deadline",
         "door",
-        "eof",
         "fd",
         "hung_up",
         "owed",
         "peer",
         "phase",
+        "readable",
         "sock",
         "stream",
         "tls",
@@ -305,7 +321,7 @@ class Session:
         self.carried: dict[int, Exchange] = {}
         self.owed: Owed | None = None
         self.hung_up = False
-        self.eof = False
+        self.readable = True
         self.tls = ""
         self._lot = trio.lowlevel.ParkingLot()
 
