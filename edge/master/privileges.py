@@ -2,8 +2,8 @@
 Who the workers run as, and that they can never be more.
 
 The master may be root, for ports and keys; a worker talks to strangers and is nobody. Giving up happens in the
-child, in one order that works: groups, group, user, then no_new_privs, so that no set-uid program can give any back.
-It does not decide who: the configuration does.
+child, in one order that works: groups, group, user, capabilities, then no_new_privs, so that no set-uid program can
+give any back. It does not decide who: the configuration does.
 
 Source: setresuid(2), prctl(2) PR_SET_NO_NEW_PRIVS; nginx ``user``.
 """
@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 _PR_SET_NAME: Final = 15
 _PR_SET_NO_NEW_PRIVS: Final = 38
 
-_prctl = ctypes.CDLL(None, use_errno=True).prctl
+_CAPABILITY_VERSION_3: Final = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_prctl = _libc.prctl
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,21 @@ def become(somebody: Identity | None) -> None:
         os.setresuid(somebody.uid, somebody.uid, somebody.uid)
         if os.getuid() != somebody.uid or os.geteuid() != somebody.uid:
             raise PermissionError(f"still user {os.geteuid()} after becoming {somebody.name}")
+    if os.geteuid() != 0:
+        _drop_capabilities()
     if _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
+
+
+def _drop_capabilities() -> None:
+    """
+    Give up what systemd's AmbientCapabilities= gave us: binding low ports is the master's business.
+
+    A refusal (a system call filter) leaves the child with what the operator has granted to the service; that much
+    it may have.
+    """
+    header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
+    _libc.capset(header, bytes(24))
 
 
 def give(directory: Path, somebody: Identity | None) -> None:

@@ -124,8 +124,8 @@ def _settle_in(heritage: Heritage, somebody: privileges.Identity | None) -> None
     with contextlib.suppress(OSError):  # no /proc, or a stricter kernel: it is only a preference
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
     if is_keeper:
-        os.nice(_KEEPER_NICE)
-        with contextlib.suppress(OSError):  # a seccomp filter may refuse; niceness is enough
+        with contextlib.suppress(OSError):  # a system call filter may refuse: it works as well, only less politely
+            os.nice(_KEEPER_NICE)
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     config: Config = heritage.config
     fd = heritage.logs.get("errors")

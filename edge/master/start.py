@@ -7,6 +7,7 @@ born, and every failure on the way is sentences on the log and exit code 1.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -102,7 +103,8 @@ def _raise_descriptor_limit() -> None:
     """Allow ourselves as many descriptors as we may have: a connection is one, a miss two."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        with contextlib.suppress(OSError, ValueError):  # not allowed to: what we have must do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _default_worker(heritage: Heritage) -> int:

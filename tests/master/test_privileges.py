@@ -107,3 +107,27 @@ def test_a_kernel_that_refuses_is_not_ignored(monkeypatch):
 
     with pytest.raises(OSError, match="NO_NEW_PRIVS"):
         become(None)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root has capabilities to lose")
+def test_capabilities_are_lost_as_well():
+    """As under systemd's AmbientCapabilities=: not root, yet able to bind low ports."""
+    somebody = identity("daemon", is_root=True)
+
+    def capabilities_after():
+        privileges._prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+        become(somebody)
+        with open("/proc/self/status") as status:
+            return " ".join(line.split()[1] for line in status if line.startswith(("CapEff", "CapPrm", "CapAmb")))
+
+    assert _in_child(capabilities_after) == " ".join(["0" * 16] * 3)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can stay root")
+def test_root_that_is_to_stay_root_keeps_what_it_has():
+    def capabilities_after():
+        become(None)
+        with open("/proc/self/status") as status:
+            return next(line.split()[1] for line in status if line.startswith("CapEff"))
+
+    assert set(_in_child(capabilities_after)) != {"0"}
