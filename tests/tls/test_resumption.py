@@ -7,17 +7,21 @@ With real forks, as the master makes them: what a worker has is what it inherite
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import traceback
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
+from edge.errors import Side
 from edge.tls.contexts import ContextStore, Parcel
 from edge.tls.memory import seal
-from tests.tls.kit import Listener, Settings, meet
+from edge.tls.stream import Ready, TlsStream
+from tests.tls.kit import Listener, Settings, meet, settled, tcp_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,48 +29,125 @@ if TYPE_CHECKING:
     from tests.tls.kit import House
 
 LISTENER = Listener()
+NOBODY = 65534
 
 
-@pytest.fixture(params=["TLSv1_2", "TLSv1_3"])
-def version(request: pytest.FixtureRequest) -> ssl.TLSVersion:
-    return ssl.TLSVersion[request.param]
+@dataclass
+class Visit:
+    """What a client has seen of one connection."""
+
+    resumed: bool
+    session: ssl.SSLSession | None
+    certificate: bytes | None
 
 
 class Worker:
-    """A forked process with the store as it is now, which does what it is told, once."""
+    """
+    A forked process with the store as it is now, that takes parcels and serves connections.
 
-    def __init__(self, store: ContextStore, work: Callable[[ContextStore, socket.socket], object]) -> None:
+    It answers every message with what it did, or with a traceback.
+    """
+
+    def __init__(self, store: ContextStore) -> None:
         self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._pid = os.fork()
-        if self._pid:
-            theirs.close()
-            return
-        try:
-            theirs.send(repr(work(store, theirs)).encode())
-        except BaseException:  # noqa: BLE001 - the parent's assertion shows it
-            theirs.send(traceback.format_exc().encode()[-8192:])
-        finally:
-            os._exit(0)
+        if self._pid == 0:
+            try:
+                self.sock.close()
+                self._live(store, theirs)
+            finally:
+                os._exit(0)
+        theirs.close()
+        self.sock.settimeout(20)
 
-    def send(self, parcel: Parcel | None) -> None:
-        assert parcel is not None
-        socket.send_fds(self.sock, [parcel.payload], parcel.fds)
-        parcel.close()
-
-    def said(self) -> str:
-        """What the work returned, as its repr, or a traceback."""
+    def end(self) -> None:
+        """Ask it to; its socket does not close with ours, because workers forked later have it too."""
         with self.sock:
-            self.sock.settimeout(20)
-            said = self.sock.recv(8192).decode()
-        os.waitpid(self._pid, 0)
-        return said
+            self.sock.send(b"end")
+            os.waitpid(self._pid, 0)
+
+    def _live(self, store: ContextStore, sock: socket.socket) -> None:
+        while True:
+            word, fds, _, _ = socket.recv_fds(sock, 65536, 8)
+            if word in {b"end", b""}:
+                return
+            try:
+                said = self._do(store, word, fds)
+            except BaseException:
+                said = traceback.format_exc()[-8192:]
+            for fd in fds:
+                os.close(fd)
+            sock.send(said.encode())
+
+    def _do(self, store: ContextStore, word: bytes, fds: list[int]) -> str:
+        if word == b"become nobody":
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+        elif word.startswith(b"may read "):
+            return str(os.access(word.removeprefix(b"may read "), os.R_OK))
+        elif word.startswith(b"serve "):
+            context = store.choose(word.removeprefix(b"serve "), LISTENER)
+            with closing(TlsStream(socket.socket(fileno=fds.pop()), Side.CLIENT, context)) as stream:
+                greet(stream)
+                stream.push(b"pong")
+                assert b"" == patiently(stream)
+                return "resumed" if stream.resumed else "new"
+        else:
+            store.accept(word, fds)
+        return "done"
+
+    def _ask(self, word: bytes, fds: list[int]) -> None:
+        socket.send_fds(self.sock, [word], fds) if fds else self.sock.send(word)
+
+    def do(self, word: bytes) -> str:
+        self._ask(word, [])
+        return self.sock.recv(8192).decode()
+
+    def take(self, parcel: Parcel | None) -> None:
+        """Do as the master does with a renewal."""
+        assert parcel is not None
+        self._ask(parcel.payload, parcel.fds)
+        parcel.close()
+        assert "done" == self.sock.recv(8192).decode()
+
+    def visited_by(
+        self, client: ssl.SSLContext, name: str = "shop.example", session: ssl.SSLSession | None = None
+    ) -> Visit:
+        ours, theirs = tcp_pair()
+        with theirs:
+            self._ask(b"serve " + name.encode(), [theirs.fileno()])
+        with closing(TlsStream(ours, Side.ORIGIN, client, server_hostname=name, session=session)) as stream:
+            greet(stream)
+            assert b"pong" == patiently(stream)
+            visit = Visit(stream.resumed, stream.session, stream.peer_certificate)
+        assert ("resumed" if visit.resumed else "new") == self.sock.recv(8192).decode()
+        return visit
 
 
-def accept(store: ContextStore, sock: socket.socket) -> None:
-    payload, fds, _, _ = socket.recv_fds(sock, 65536, 8)
-    store.accept(payload, fds)
-    for fd in fds:
-        os.close(fd)
+def greet(stream: TlsStream) -> None:
+    while stream.handshake() is not Ready.DONE:
+        assert select.select([stream], [], [], 10)[0]
+
+
+def patiently(stream: TlsStream) -> bytes:
+    while (data := stream.pull()) is None:
+        assert select.select([stream], [], [], 10)[0]
+    return data
+
+
+def visit(
+    store: ContextStore, client: ssl.SSLContext, name: str = "shop.example", session: ssl.SSLSession | None = None
+) -> Visit:
+    """Be served by this process."""
+    ours, theirs = meet(store.choose(name.encode(), LISTENER), client, name, session=session)
+    with closing(ours), closing(theirs):
+        return Visit(theirs.resumed, ours.session, ours.peer_certificate)
+
+
+@pytest.fixture(params=["TLSv1_2", "TLSv1_3"])
+def client(request: pytest.FixtureRequest, house: House) -> ssl.SSLContext:
+    return house.client(version=ssl.TLSVersion[request.param])
 
 
 @pytest.fixture
@@ -75,162 +156,132 @@ def settings(house: House) -> Settings:
 
 
 @pytest.fixture
-def store(settings: Settings) -> Iterator[ContextStore]:
-    yield ContextStore.build(settings)
+def store(settings: Settings) -> ContextStore:
+    return ContextStore.build(settings)
 
 
-def visit(
-    store: ContextStore, client: ssl.SSLContext, session: ssl.SSLSession | None = None, name: str = "shop.example"
-) -> tuple[bool, ssl.SSLSession]:
-    """(resumed, what to resume next)."""
-    ours, theirs = meet(store.choose(name.encode(), LISTENER), client, name, session=session)
-    with closing(ours), closing(theirs):
-        assert ours.session is not None
-        return theirs.resumed, ours.session
+@pytest.fixture
+def fork(store: ContextStore) -> Iterator[Callable[[], Worker]]:
+    """Make workers that end with the test."""
+    workers: list[Worker] = []
+
+    def make() -> Worker:
+        workers.append(Worker(store))
+        return workers[-1]
+
+    yield make
+    for worker in workers:
+        worker.end()
 
 
-def shown(store: ContextStore, house: House, name: str = "shop.example") -> bytes | None:
-    """Which certificate a new client gets to see."""
-    ours, theirs = meet(store.choose(name.encode(), LISTENER), house.client(), name)
-    with closing(ours), closing(theirs):
-        return ours.peer_certificate
+Fork = "Callable[[], Worker]"
 
 
-def test_a_session_made_before_the_fork_goes_on_in_a_worker(
-    house: House, store: ContextStore, version: ssl.TLSVersion
+def test_a_session_made_by_one_worker_goes_on_in_any(client: ssl.SSLContext, store: ContextStore, fork: Fork) -> None:
+    one, other = fork(), fork()
+    first = one.visited_by(client)
+
+    assert not first.resumed
+    assert other.visited_by(client, session=first.session).resumed
+    assert one.visited_by(client, session=first.session).resumed
+    assert visit(store, client, session=first.session).resumed
+
+
+def test_a_session_goes_on_after_a_renewal(
+    house: House, client: ssl.SSLContext, settings: Settings, store: ContextStore, fork: Fork
 ) -> None:
-    client = house.client(version=version)
-    _, session = visit(store, client)
-    worker = Worker(store, lambda store, _: visit(store, client, session)[0])
-
-    assert "True" == worker.said()
-
-
-def test_a_session_made_by_one_worker_goes_on_in_another(
-    house: House, store: ContextStore, version: ssl.TLSVersion
-) -> None:
-    """What stands for the other worker is this process: it learns the session from the client alone."""
-    client = house.client(version=version)
-    hello = tickets_of_a_worker(store, client)
-
-    assert hello
-
-
-def tickets_of_a_worker(store: ContextStore, client: ssl.SSLContext) -> bool:
-    """A worker serves one connection that this process makes; then this process serves the next one."""
-    from edge.errors import Side
-    from edge.tls.stream import Ready, TlsStream
-    from tests.tls.kit import settled, tcp_pair
-
-    ours, theirs = tcp_pair()
-
-    def serve(store: ContextStore, _: socket.socket) -> bool:
-        theirs.setblocking(False)
-        server = TlsStream(theirs, Side.CLIENT, store.choose(b"shop.example", LISTENER))
-        while server.handshake() is not Ready.DONE:
-            pass
-        server.push(b"pong")
-        settled(server, turns=10_000_000)
-        return server.resumed
-
-    worker = Worker(store, serve)
-    theirs.close()
-    with closing(TlsStream(ours, Side.ORIGIN, client, server_hostname="shop.example")) as stream:
-        while stream.handshake() is not Ready.DONE:
-            pass
-        assert b"pong" == settled(stream, turns=10_000_000)
-        session = stream.session
-        stream.push(b"bye")
-        assert "False" == worker.said()
-    return visit(store, client, session)[0]
-
-
-def test_a_session_goes_on_after_a_renewal_here_and_in_a_worker(
-    house: House, settings: Settings, store: ContextStore, version: ssl.TLSVersion
-) -> None:
-    client = house.client(version=version)
-    _, session = visit(store, client)
-    before = shown(store, house)
-
-    def work(store: ContextStore, sock: socket.socket) -> tuple[bool, bool]:
-        accept(store, sock)
-        return visit(store, client, session)[0], shown(store, house) == before
-
-    worker = Worker(store, work)
+    one, other = fork(), fork()
+    before = one.visited_by(client)
     house.certificate("shop.example", days=60)
-    worker.send(store.renew(settings))
+    one.take(store.renew(settings))
 
-    assert "(True, False)" == worker.said()
-    assert visit(store, client, session)[0]
-    assert before != shown(store, house)
-
-
-def test_a_worker_shows_what_the_master_shows(house: House, settings: Settings, store: ContextStore) -> None:
-    def work(store: ContextStore, sock: socket.socket) -> bytes | None:
-        accept(store, sock)
-        return shown(store, house)
-
-    worker = Worker(store, work)
-    house.certificate("shop.example", days=60)
-    worker.send(store.renew(settings))
-
-    assert repr(shown(store, house)) == worker.said()
+    assert one.visited_by(client, session=before.session).resumed
+    assert other.visited_by(client, session=before.session).resumed, "it has not been told yet"
+    assert fork().visited_by(client, session=before.session).resumed, "born after the renewal"
 
 
-def test_a_name_that_came_later_resumes_in_every_worker_while_spares_last(
-    house: House, settings: Settings, store: ContextStore, version: ssl.TLSVersion
+def test_after_a_renewal_every_worker_shows_the_new_certificate(
+    house: House, client: ssl.SSLContext, settings: Settings, store: ContextStore, fork: Fork
 ) -> None:
-    """A context made in each worker for itself would have keys of its own."""
-    client = house.client(version=version)
-    to_worker = Worker(store, lambda store, sock: visited_after(store, sock, client, sessions_path))
-    sessions_path = house.folder / "never"  # the worker hears of the session through its own inherited memory only
+    old = fork()
+    before = visit(store, client).certificate
+    house.certificate("shop.example", days=60)
+    old.take(store.renew(settings))
+    shown = {
+        old.visited_by(client).certificate,
+        fork().visited_by(client).certificate,
+        visit(store, client).certificate,
+    }
 
-    larger = Settings((*settings.certificates, house.certificate("late.example")))
-    to_worker.send(store.renew(larger))
-
-    assert "True" == to_worker.said()
-    assert visit(store, client, visit(store, client, None, "late.example")[1], "late.example")[0]
+    assert 1 == len(shown)
+    assert before not in shown
 
 
-def visited_after(store: ContextStore, sock: socket.socket, client: ssl.SSLContext, _: object) -> bool:
-    accept(store, sock)
-    _, session = visit(store, client, None, "late.example")
-    return visit(store, client, session, "late.example")[0]
+def test_a_name_that_came_by_a_renewal_resumes_in_every_worker(
+    house: House, client: ssl.SSLContext, settings: Settings, store: ContextStore, fork: Fork
+) -> None:
+    """A context that each worker made for itself would have keys of its own."""
+    one, other = fork(), fork()
+    certificates = settings.certificates
+    for name in ("second.example", "third.example"):
+        certificates = (house.certificate(name), *certificates)
+        parcel = store.renew(Settings(certificates))
+        assert parcel is not None
+        other.take(Parcel(parcel.payload, [os.dup(fd) for fd in parcel.fds]))
+        one.take(parcel)
+    for name in ("second.example", "third.example"):
+        first = one.visited_by(client, name)
+
+        assert other.visited_by(client, name, first.session).resumed
+        assert fork().visited_by(client, name, first.session).resumed
+
+
+def test_a_key_of_another_kind_replaces_the_old_one_for_everybody(
+    house: House, store: ContextStore, settings: Settings, client: ssl.SSLContext, fork: Fork
+) -> None:
+    """OpenSSL keeps one certificate per kind of key in a context, and would go on showing the old one to some."""
+    worker = fork()
+    house.certificate("shop.example", kind="rsa")
+    worker.take(store.renew(settings))
+    if client.maximum_version == ssl.TLSVersion.TLSv1_2:
+        client.set_ciphers("ECDHE-ECDSA-AES128-GCM-SHA256")
+        with pytest.raises(Exception, match=r"NO_SHARED_CIPHER"):
+            visit(store, client)
+        client.set_ciphers("ECDHE+AESGCM")
+
+    assert visit(store, client).certificate == worker.visited_by(client).certificate
+
+
+def test_a_name_that_is_gone_is_answered_with_the_default(
+    house: House, settings: Settings, client: ssl.SSLContext, fork: Fork, store: ContextStore
+) -> None:
+    client.check_hostname = False
+    two = Settings((*settings.certificates, house.certificate("second.example")))
+    for parcel in [store.renew(two), store.renew(settings)]:
+        assert parcel is not None
+        parcel.close()
+
+    assert visit(store, client).certificate == visit(store, client, "second.example").certificate
+    assert visit(store, client).certificate == fork().visited_by(client, "second.example").certificate
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming nobody takes root")
 def test_a_worker_that_may_read_no_key_file_takes_new_keys(
-    house: House, settings: Settings, store: ContextStore
+    house: House, client: ssl.SSLContext, settings: Settings, store: ContextStore, fork: Fork
 ) -> None:
-    def work(store: ContextStore, sock: socket.socket) -> tuple[bool, bool]:
-        os.setgroups([])
-        os.setresgid(65534, 65534, 65534)
-        os.setresuid(65534, 65534, 65534)
-        try:
-            key.read_bytes()
-        except PermissionError:
-            barred = True
-        else:
-            barred = False
-        accept(store, sock)
-        ours, theirs = meet(store.choose(None, LISTENER), trusting)
-        with closing(ours), closing(theirs):
-            return barred, ours.peer_certificate == before
-
-    before = shown(store, house)
-    trusting = house.client()
+    worker = fork()
+    assert "done" == worker.do(b"become nobody")
     key = house.certificate("shop.example", days=60).key
-    assert key is not None
-    worker = Worker(store, work)
-    worker.send(store.renew(settings))
 
-    assert "(True, False)" == worker.said()
+    assert "False" == worker.do(b"may read " + os.fsencode(str(key)))
+    worker.take(store.renew(settings))
+    assert visit(store, client).certificate == worker.visited_by(client).certificate
 
 
-def test_an_open_connection_does_not_notice_a_renewal(house: House, settings: Settings, store: ContextStore) -> None:
-    from tests.tls.kit import settled
-
-    ours, theirs = meet(store.choose(None, LISTENER), house.client())
+def test_an_open_connection_does_not_notice_a_renewal(
+    house: House, client: ssl.SSLContext, settings: Settings, store: ContextStore
+) -> None:
+    ours, theirs = meet(store.choose(None, LISTENER), client)
     with closing(ours), closing(theirs):
         house.certificate("shop.example", days=60)
         parcel = store.renew(settings)
@@ -241,16 +292,17 @@ def test_an_open_connection_does_not_notice_a_renewal(house: House, settings: Se
         assert b"still" == settled(theirs)
 
 
-def test_what_a_worker_cannot_use_changes_nothing_there(house: House, store: ContextStore) -> None:
-    before = shown(store, house)
-    open_fd = os.memfd_create("not sealed")
+def test_what_a_worker_cannot_use_changes_nothing_there(store: ContextStore, client: ssl.SSLContext) -> None:
+    before = visit(store, client)
+    unsealed = os.memfd_create("not sealed")
     sealed = seal(b"no certificates")
     try:
-        for payload, fds in ((b"2", [sealed]), (b"1", []), (b"1", [sealed]), (b"1", [open_fd])):
+        for payload, fds in ((b"2", [sealed]), (b"1", []), (b"1", [sealed]), (b"1", [unsealed])):
             with pytest.raises(ValueError):
                 store.accept(payload, fds)
     finally:
-        os.close(open_fd)
+        os.close(unsealed)
         os.close(sealed)
+    after = visit(store, client, session=before.session)
 
-    assert before == shown(store, house)
+    assert (True, before.certificate) == (after.resumed, visit(store, client).certificate)
