@@ -341,8 +341,10 @@ class Worker:
             while self._accept(listener, sock, self.doors.plain(listener)):
                 pass
             self.fast.unwatch(sock.fileno())
+            sock.close()  # or the kernel would go on letting clients in whom nobody will accept
         if self.heritage.admin is not None:
             self.fast.unwatch(self.heritage.admin.fileno())
+            self.heritage.admin.close()
         self._paused.clear()
         self.origins.leave()
         self.fast.drain()
