@@ -53,7 +53,7 @@ def ask():
     return origin_request(HEAD, peer=b"192.0.2.1", trusted=False, request_id=b"0123456789abcdef", identity=True)
 
 
-def serve(listener):
+def serve(listener, reply=REPLY):
     """Answer every request at once, in one write."""
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
@@ -65,7 +65,7 @@ def serve(listener):
                 continue
             data = key.fileobj.recv(65536)
             if data:
-                key.fileobj.sendall(REPLY)
+                key.fileobj.sendall(reply)
             else:
                 selector.unregister(key.fileobj)
                 key.fileobj.close()

@@ -162,7 +162,6 @@ class Worker:
         async with trio.open_nursery() as nursery:
             fast.slow = SlowLane(
                 self.rooms,
-                fast,
                 self.origins,
                 self.flights,
                 nursery,

@@ -73,6 +73,7 @@ class Exchange:
         outcome: RFC 9211's word for the log.
         complete: the reply has ended and was not cut.
         collapsed: it waited for another's flight.
+        leg: how often it has been handed over to another task; the task of the last leg ends it.
     """
 
     __slots__ = (
@@ -86,6 +87,7 @@ class Exchange:
         "ended",
         "head",
         "known",
+        "leg",
         "origin",
         "origin_s",
         "outcome",
@@ -110,6 +112,7 @@ class Exchange:
         self.started_mono = started_mono
         self.scope = trio.CancelScope()
         self.collapsed = False
+        self.leg = 0
         self._inbox: deque[bytes] = deque()
         self._inbox_bytes = 0
         self._lot = trio.lowlevel.ParkingLot()
@@ -208,6 +211,11 @@ class Exchange:
 
     def push(self) -> None:
         """Let what was sent so far leave: a head whose body is yet to come."""
+        self.session.flush()
+
+    def sent(self) -> None:
+        """The reply was given to the connection to its end, by :mod:`edge.exchange.send`."""
+        self.complete = True
         self.session.flush()
 
     def end(self, trailers: list[Field] | None = None) -> None:

@@ -1,0 +1,192 @@
+"""
+Asking an origin: what is said to it, and what its final head means.
+
+A head means one of four things: the copy we asked about still stands, the origin has failed and a stale copy may be used
+instead, the reply may be kept, or it is only passed on. Here this is decided and noted; :mod:`~edge.worker.confirming`,
+:mod:`~edge.worker.landing` and :mod:`~edge.worker.passing` carry it out.
+
+Source: RFC 9110 §10.1.1, §15.4.5; RFC 9111 §4.3.3, §4.4; RFC 5861 §4.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from edge.cache.ask import Method
+from edge.cache.lookup import ERROR_STATUSES
+from edge.cache.refresh import conditions, confirmed, invalidated
+from edge.cache.storing import FOR_EVERYBODY, NotStored, Unstored, may_store
+from edge.errors import OriginFault
+from edge.exchange.decision import Fetch
+from edge.message.head import Framing
+from edge.observe import names
+from edge.observe.ledger import add_durations
+from edge.origin.request import Aim, OriginRequest, origin_request, sent_request_id
+from edge.worker.confirming import confirm, hear_head, serve_stale
+from edge.worker.landing import keep
+from edge.worker.means import Errand, Means
+from edge.worker.passing import pass_on
+
+if TYPE_CHECKING:
+    from edge.cache.copy import Copy
+    from edge.message.head import ReplyHead
+    from edge.worker.flights import Flight
+    from edge.worker.origins import OriginExchange
+    from edge.worker.session import Exchange
+
+SHUN_S: Final = 120
+"""How long a key whose reply was not storable is fetched by everyone for himself (Varnish's hit-for-miss: 120 s)."""
+
+
+async def ask(means: Means, x: Exchange, plan: Fetch, flight: Flight | None) -> None:
+    """
+    Ask the origin and carry its reply where it belongs.
+
+    Args:
+        means: of the lane.
+        x: on whose behalf.
+        plan: what for.
+        flight: what others share, if they may; None: it is for this client only.
+
+    Raises:
+        Fault: there is no reply, or not all of it, and no stale copy that may be used.
+    """
+    origin = x.known.origin
+    assert origin is not None
+    request = compose(means, x, plan)
+    asked_mono, asked_wall = means.clock.mono(), means.clock.wall()
+    try:
+        async with means.origins.exchange(origin.name, request, address_of(means, x), x.interim) as ox:
+            if request.framing is not Framing.NONE:
+                async with ox.sending(x.more):
+                    reply = await ox.reply()
+                    note(means, x, ox, reply, asked_mono)
+                    await pass_on(means, Errand(x, plan, flight, ox, reply, asked_wall), Unstored.METHOD)
+                return
+            reply = await ox.reply()
+            note(means, x, ox, reply, asked_mono)
+            await _answered(means, Errand(x, plan, flight, ox, reply, asked_wall))
+    except OriginFault as fault:
+        x.origin = x.origin or origin.name
+        means.cells[means.origin_cells[origin.name].faults] += 1
+        stale = plan.stale
+        if stale is None or not stale.on_disconnect or x.status:
+            raise
+        x.word, x.detail = fault.word, fault.detail
+        await serve_stale(means, x, plan, None)
+
+
+# -- the question --------------------------------------------------------------------------------------------
+
+
+def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
+    """Say to the origin what it is to know."""
+    head = x.known.head
+    peer = x.session.peer if x.is_attended else ""
+    trusted = means.rooms.trusted.trusts(peer)
+    x.request_id = sent_request_id(head, trusted=trusted) or means.next_id()
+    etag = modified = None
+    if plan.aim is Aim.REFRESH:
+        for name, value in conditions(_candidates(plan)):
+            if name == b"if-none-match":
+                etag = value
+            else:
+                modified = value
+    request = origin_request(
+        head,
+        peer=peer.encode(),
+        trusted=trusted,
+        request_id=x.request_id,
+        aim=plan.aim,
+        identity=bool(means.codings),
+        encodings=means.codings,
+        etag=etag,
+        last_modified=modified,
+    )
+    if request.expect_continue:
+        request.fields.append((b"expect", b"100-continue"))  # the origin decides, as RFC 9110 §10.1.1 wants it
+    return request
+
+
+def address_of(means: Means, x: Exchange) -> bytes:
+    """Return the client's address as text, for balancing; empty where nobody waits."""
+    return means.rooms.client(x.session.peer, x.head).address.encode() if x.is_attended else b""
+
+
+def _candidates(plan: Fetch) -> list[Copy]:
+    """The copies that a REFRESH asks about."""
+    return plan.others if plan.stale is None else [plan.stale.copy]
+
+
+# -- the answer ----------------------------------------------------------------------------------------------
+
+
+def note(means: Means, x: Exchange, ox: OriginExchange, reply: ReplyHead, asked_mono: float) -> None:
+    """Note who answered, how and how soon; what an unsafe method has changed is asked about before its next use."""
+    origin = x.known.origin
+    assert origin is not None
+    cells = means.cells
+    x.origin = f"{origin.name}/{ox.server}"
+    x.origin_s = means.clock.mono() - asked_mono
+    at = means.origin_cells[origin.name]
+    cells[at.replies + min(reply.status // 100, 5) - 1] += 1
+    add_durations([x.origin_s], at.duration, cells)
+    if ox.reused:
+        cells[names.ORIGIN_REUSED] += 1
+    if ox.attempts > 1:
+        cells[names.ORIGIN_RETRIES] += 1
+    store = means.rooms.store
+    if store is not None and x.known.ask.method is Method.UNSAFE:
+        for key in invalidated(x.known.ask, reply):
+            store.mark_stale(key, means.clock.wall())
+            cells[names.CACHE_INVALIDATED] += 1
+
+
+async def _answered(means: Means, errand: Errand) -> None:
+    """A final head has come: confirm, use the stale copy, keep, or pass on."""
+    rooms = means.rooms
+    x, plan, ox, reply = errand.x, errand.plan, errand.ox, errand.reply
+    request, store, stale = x.known.ask, rooms.store, plan.stale
+    if plan.aim is Aim.REFRESH and reply.status == 304:
+        copy = confirmed(_candidates(plan), reply)
+        ox.release()
+        if copy is None:  # a 304 that speaks of nothing we have: ask for the whole
+            await ask(means, x, Fetch(Aim.WHOLE, plan.fwd, shared=plan.shared), errand.flight)
+        else:
+            await confirm(means, errand, copy)
+        return
+    if stale is not None and stale.on_error and reply.status in ERROR_STATUSES:
+        x.detail = f"the origin answered {reply.status}"
+        ox.kill()
+        await serve_stale(means, x, plan, reply.status)
+        return
+    if store is not None and request.method is Method.HEAD and request.bypass is None:
+        hear_head(means, errand)
+    verdict = _verdict(means, errand)
+    if not isinstance(verdict, NotStored):
+        await keep(means, errand, verdict)
+        return
+    if request.bypass is None and store is not None:
+        means.cells[names.CACHE_NOT_STORED] += 1
+        if verdict.reason in FOR_EVERYBODY:
+            rooms.shunned.shun(request.hash, int(means.clock.wall()) + SHUN_S)
+    errand.land(means.flights)
+    if x.is_attended:
+        with errand.bound():
+            await pass_on(means, errand, verdict.reason)
+
+
+def _verdict(means: Means, errand: Errand) -> Copy | NotStored:
+    """May the reply be kept? What was asked with this client's own ranges or conditions may not."""
+    request = errand.x.known.ask
+    if means.rooms.store is None:
+        return NotStored(Unstored.OFF)
+    if errand.plan.aim is Aim.PASS and (request.range is not None or request.is_conditional):
+        return NotStored(Unstored.REQUEST_SPECIFIC)
+    return may_store(
+        request,
+        errand.reply,
+        request_wall=errand.asked_wall,
+        response_wall=means.clock.wall(),
+        max_object=means.rooms.config.cache.max_object,
+    )

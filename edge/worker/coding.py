@@ -1,0 +1,59 @@
+"""
+Codings as the lanes use them: at the configured levels, and off the loop when they would hold it up.
+
+Decides which thread does the work. What a coding is and how heavy lies in :mod:`edge.compress`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from edge.cache.copy import IDENTITY
+from edge.compress.encoder import compress_whole, encoder, is_heavy
+from edge.worker.session import HIGH, Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edge.compress.encoder import Encoder
+    from edge.worker.session import Exchange
+
+
+class Coders:
+    """
+    Who makes codings.
+
+    Args:
+        levels: how hard each is tried.
+    """
+
+    __slots__ = ("_levels",)
+
+    def __init__(self, levels: Mapping[bytes, int]) -> None:
+        self._levels = levels
+
+    def begin(self, coding: bytes, length: int | None) -> Encoder | None:
+        """Begin to code a body of this length, None if it is not known; nobody is needed for identity."""
+        return None if coding == IDENTITY else encoder(coding, self._levels[coding], length)
+
+    async def whole(self, coding: bytes, body: bytes) -> bytes:
+        """Code a whole body."""
+        level = self._levels[coding]
+        if is_heavy(coding, level, len(body)):
+            return await trio.to_thread.run_sync(compress_whole, coding, body, level)
+        return compress_whole(coding, body, level)
+
+    async def send(self, x: Exchange, data: bytes, coder: Encoder | None) -> None:
+        """Send a part of a body in ``x.encoding``, and wait for room."""
+        if coder is not None:
+            coding = x.encoding.encode()
+            if is_heavy(coding, self._levels[coding], len(data)):
+                data = await trio.to_thread.run_sync(coder.feed, data)
+            else:
+                data = coder.feed(data)
+        if data:
+            x.send(data)
+        if x.session.phase is not Phase.OPEN or x.session.conn.out.pending > HIGH:
+            await x.room()

@@ -1,0 +1,96 @@
+"""
+Sending a body to a client while it lands: what everyone does who shares a flight, whoever flies it.
+
+Invariant: a client that has been sent a head gets the whole body, or its connection breaks where the flight did.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from edge.cache.copy import IDENTITY
+from edge.message.head import Framing
+from edge.reply.cache_status import forwarded
+from edge.reply.compose import ttl_at
+from edge.worker.session import HIGH
+from edge.worker.stored import shape_copy
+
+if TYPE_CHECKING:
+    from edge.cache.copy import Copy
+    from edge.compress.encoder import Encoder
+    from edge.exchange.send import Span
+    from edge.worker.flights import Flight, Reader
+    from edge.worker.means import Means
+    from edge.worker.session import Exchange
+
+
+async def follow(means: Means, x: Exchange, flight: Flight, draft: Copy, fwd: str) -> None:
+    """
+    Send what a flight brings.
+
+    Args:
+        means: of the lane.
+        x: to whom.
+        flight: whose head is known.
+        draft: its head.
+        fwd: why the origin was asked, for Cache-Status.
+    """
+    rooms = means.rooms
+    eligible = rooms.is_coded(draft)
+    coding = rooms.coding_for(x.known, eligible=eligible)
+    length = draft.length if coding == IDENTITY and draft.length else None
+    x.outcome = fwd
+    status = forwarded(
+        fwd,
+        ttl=ttl_at(rooms.now_s, draft.fresh_until_wall),
+        stored=not x.collapsed,
+        collapsed=x.collapsed,
+    )
+    with flight.reading(rooms.store) as reader:
+        shaped = shape_copy(rooms, x, draft, coding, length, status, eligible=eligible)
+        spans: list[bytes | Span] = [(0, -1)] if shaped.pieces is None else shaped.pieces
+        coder = means.coders.begin(coding, draft.length or None)
+        x.reply(shaped.head)
+        if shaped.head.framing is Framing.NONE:
+            x.end()
+            return
+        for piece in spans:
+            if isinstance(piece, bytes):
+                x.send(piece)
+                continue
+            start, end = piece
+            if reader.at > start:  # ranges need not come in order
+                with flight.reading(rooms.store) as again:
+                    await _send_span(means, x, again, start, end, coder)
+            else:
+                await _send_span(means, x, reader, start, end, coder)
+        if coder is not None:
+            x.send(coder.finish())
+        x.end()
+
+
+async def _send_span(means: Means, x: Exchange, reader: Reader, start: int, end: int, coder: Encoder | None) -> None:
+    """Send the bytes *start* to *end* (-1: all) as they land."""
+    moved = 0
+    while end < 0 or reader.at < end:
+        data = reader.next_nowait()
+        if data is None:
+            if coder is not None:
+                x.send(coder.flush())
+            x.push()
+            data = await reader.next()
+            moved = 0
+        if not data:
+            return
+        before = reader.at - len(data)
+        if reader.at <= start:
+            continue
+        if before < start or -1 < end < reader.at:
+            data = data[max(0, start - before) : len(data) if end < 0 else max(0, end - before)]
+        await means.coders.send(x, data, coder)
+        moved += len(data)
+        if moved >= HIGH:
+            moved = 0
+            await trio.lowlevel.checkpoint()

@@ -1,0 +1,201 @@
+"""
+Keeping a reply: at once when it is here and short, else as it lands, readable by everyone from its first piece on.
+
+Decides how a reply gets into the store, not whether it may (:mod:`edge.cache.storing`). Without room in the store, and
+beyond ``max_object``, a flight goes on without it: the body goes from hand to hand, as fast as its slowest reader.
+
+Invariant: every fill that was begun is committed or abandoned; a flight ends LANDED only when its body is complete.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from edge.cache.copy import IDENTITY, Copy
+from edge.cache.storing import NotStored, Unstored
+from edge.errors import ClientGone, OriginFault
+from edge.exchange.send import whole
+from edge.message.head import Framing
+from edge.observe import names
+from edge.reply.cache_status import forwarded
+from edge.reply.compose import ttl_at
+from edge.worker.flights import PIECE, State
+from edge.worker.following import follow
+from edge.worker.passing import pass_on
+from edge.worker.session import Phase
+from edge.worker.stored import shape_copy
+
+if TYPE_CHECKING:
+    from edge.cache.fill import Fill
+    from edge.worker.flights import Flight
+    from edge.worker.means import Errand, Means
+    from edge.worker.origins import OriginExchange
+    from edge.worker.session import Exchange
+
+WHOLE: Final = 256 * 1024
+"""A reply that is here to its end, and no longer than this, is stored in one go and answered from memory."""
+
+
+async def keep(means: Means, errand: Errand, draft: Copy) -> None:
+    """Keep a reply that may be kept, and answer with it."""
+    ox, reply, flight = errand.ox, errand.reply, errand.flight
+    pieces: list[bytes] = []
+    size = 0
+    ended = reply.framing is Framing.NONE
+    while not ended and size <= WHOLE:
+        data = ox.body_nowait()
+        if data is None:
+            if reply.framing is Framing.LENGTH and (reply.length or 0) <= WHOLE and flight is None:
+                data = await ox.body()
+            else:
+                break
+        if not data:
+            ended = True
+        else:
+            pieces.append(data)
+            size += len(data)
+    if ended and size <= WHOLE:
+        await _keep_whole(means, errand, draft, b"".join(pieces))
+    elif flight is None:
+        # Fetched for one client: it goes to that client only. The next one stores it in a flight of its own.
+        await pass_on(means, errand, Unstored.STORE_BUSY, pieces)
+    else:
+        await _let_land(means, errand, flight, draft, pieces)
+
+
+async def _keep_whole(means: Means, errand: Errand, draft: Copy, body: bytes) -> None:
+    """Keep a reply that is all here: one transaction, and the answer from memory."""
+    rooms, x = means.rooms, errand.x
+    store = rooms.store
+    assert store is not None
+    draft.length = len(body)
+    eligible = rooms.is_coded(draft)
+    coding = rooms.coding_for(x.known, eligible=eligible)
+    variants = None
+    data = body
+    if coding != IDENTITY and x.is_attended:
+        data = await means.coders.whole(coding, body)
+        variants = {coding: data}
+    kept = store.put(draft, body, variants=variants)
+    _count(means, x, kept)
+    if variants and isinstance(kept, Copy):
+        means.cells[names.CACHE_VARIANTS] += 1
+    errand.land(means.flights)
+    if not x.is_attended:
+        return
+    copy = kept if isinstance(kept, Copy) else draft
+    reason = kept.reason.value if isinstance(kept, NotStored) else None
+    status = forwarded(
+        errand.plan.fwd.value,
+        ttl=ttl_at(rooms.now_s, copy.fresh_until_wall),
+        stored=reason is None,
+        collapsed=x.collapsed,
+        detail=reason,
+    )
+    shaped = shape_copy(rooms, x, copy, coding, len(data), status, eligible=eligible)
+    if x.session.phase is not Phase.OPEN:
+        raise ClientGone("the client has left")
+    x.reply(shaped.head)
+    if shaped.head.framing is not Framing.NONE:
+        view = memoryview(data)
+        for piece in whole(len(data)) if shaped.pieces is None else shaped.pieces:
+            x.send_later(piece if isinstance(piece, bytes) else view[piece[0] : piece[1]])
+    x.end()
+
+
+async def _let_land(means: Means, errand: Errand, flight: Flight, draft: Copy, pieces: list[bytes]) -> None:
+    """
+    Store a body as it arrives.
+
+    The client that started it becomes one reader among others, in a task of its own, so that a slow one holds
+    nobody up.
+    """
+    x = errand.x
+    store = means.rooms.store
+    assert store is not None
+    assert means.flights is not None
+    fill = store.begin_fill(draft)
+    body_id = 0
+    if isinstance(fill, NotStored):
+        _count(means, x, fill)
+        flight.unstored = True
+    else:
+        body_id = fill.body_id
+    flight.begin(draft, body_id)
+    means.flights.ring()
+    if x.is_attended:
+
+        async def walk() -> None:
+            with x.bound():
+                await follow(means, x, flight, draft, errand.plan.fwd.value)
+
+        means.hand_over(x, walk)
+        await trio.lowlevel.checkpoint()  # it reads first, lest a flight without the store finds no reader
+    try:
+        while True:
+            data = b"".join(pieces)
+            pieces.clear()
+            if data:
+                if not isinstance(fill, NotStored):
+                    refused = _append(fill, data, means.rooms.config.cache.max_object)
+                    if refused is not None:
+                        _count(means, x, refused)
+                        fill = refused
+                        flight.unstored = True
+                flight.land(data)
+                if flight.unstored:
+                    await flight.room()
+            if not await _gather(errand.ox, pieces):
+                break
+    except OriginFault as fault:
+        if not isinstance(fill, NotStored):
+            fill.abandon(Unstored.TRUNCATED)
+        flight.end(State.OVER, fault)
+        return
+    except BaseException:
+        if not isinstance(fill, NotStored):
+            fill.abandon(Unstored.CLIENT_LEFT)
+        raise
+    if not isinstance(fill, NotStored):
+        _count(means, x, fill.commit())
+    flight.end(State.LANDED)
+
+
+def _append(fill: Fill, data: bytes, most: int) -> NotStored | None:
+    """Store a piece; or say why the fill was given up."""
+    refused = fill.append(data)
+    if refused is None and fill.progress.landed_bytes > most:
+        fill.abandon(Unstored.TOO_LARGE)
+        refused = fill.refused
+    return refused
+
+
+async def _gather(ox: OriginExchange, pieces: list[bytes]) -> bool:
+    """Wait for more of a body and take what is here, up to a piece; False at its end."""
+    data = await ox.body()
+    size = 0
+    while data:
+        pieces.append(data)
+        size += len(data)
+        if size >= PIECE:
+            return True
+        more = ox.body_nowait()
+        if more is None:
+            return True
+        data = more
+    return bool(pieces)
+
+
+def _count(means: Means, x: Exchange, kept: Copy | NotStored) -> None:
+    """Count what was kept, or tell why it was not."""
+    cells = means.cells
+    if isinstance(kept, Copy):
+        cells[names.CACHE_STORED] += 1
+        means.rooms.shunned.forgive(x.known.ask.hash)
+        return
+    cells[names.CACHE_NOT_STORED] += 1
+    if kept.reason is Unstored.STORE_FULL:
+        cells[names.CACHE_FULL] += 1
+        means.rooms.say_full()

@@ -1,0 +1,97 @@
+"""
+What every part of the slow lane works with, in one value made once per worker; and the errand that they pass on.
+
+Decides nothing. An :class:`Errand` is one question that an origin has answered: on whose behalf, why, and what came back.
+The parts hand it on to each other until somebody has carried the reply where it belongs.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edge.worker.flights import State
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractContextManager
+
+    import trio
+
+    from edge.clock import Clock
+    from edge.exchange.decision import Fetch
+    from edge.exchange.rooms import Rooms
+    from edge.message.head import ReplyHead
+    from edge.observe.ledger import Cells
+    from edge.observe.names import OriginCells
+    from edge.worker.coding import Coders
+    from edge.worker.flights import Flight, Flights
+    from edge.worker.origins import OriginExchange, Origins
+    from edge.worker.session import Exchange
+
+
+@dataclass(slots=True, eq=False)
+class Means:
+    """
+    What the slow lane's parts share.
+
+    Attributes:
+        rooms: what is decided with.
+        origins: who is asked.
+        flights: who is asking; None without a store.
+        nursery: where what outlives its caller runs.
+        clock: for what is measured and logged.
+        cells: this worker's counters.
+        coders: who makes codings.
+        codings: those that are made; asked of no origin where one may be made here.
+        origin_cells: where each origin's counters are.
+        next_id: gives a request its id.
+        hand_over: lets another task carry an exchange on, from the given walk to its end. The task that calls this must
+            not touch the exchange's client any more.
+    """
+
+    rooms: Rooms
+    origins: Origins
+    flights: Flights | None
+    nursery: trio.Nursery
+    clock: Clock
+    cells: Cells
+    coders: Coders
+    codings: tuple[bytes, ...]
+    origin_cells: Mapping[str, OriginCells]
+    next_id: Callable[[], bytes]
+    hand_over: Callable[[Exchange, Callable[[], Awaitable[None]]], None]
+
+
+@dataclass(slots=True, eq=False)
+class Errand:
+    """
+    A question that an origin has answered.
+
+    Attributes:
+        x: on whose behalf.
+        plan: why and what for.
+        flight: what others share, if they may; None: it is for this client only.
+        ox: the exchange with the origin, from which the body is still to be read.
+        reply: its final head.
+        asked_wall: when it was asked.
+    """
+
+    x: Exchange
+    plan: Fetch
+    flight: Flight | None
+    ox: OriginExchange
+    reply: ReplyHead
+    asked_wall: float
+
+    def bound(self) -> AbstractContextManager[None]:
+        """End with the client from here on; a fetch that was the client's own from the start does so already."""
+        return nullcontext() if self.flight is None else self.x.bound()
+
+    def land(self, flights: Flights | None) -> None:
+        """The flight is of no more use to others: let them look for themselves, now."""
+        if self.flight is not None:
+            assert flights is not None
+            self.flight.end(State.OVER)
+            flights.touch_down(self.flight)
