@@ -1,0 +1,246 @@
+"""The configuration changes under load, and nobody who is connected need know."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+import trio
+
+from tests.kit.gates import Download, echo_tunnel
+from tests.kit.load import load
+from tests.kit.node import Caller, Node, free_ports, until
+
+UPGRADE = b"GET /tunnel HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+async def tunnel_through(caller: Caller) -> None:
+    """Ask for another protocol, and wait for the 101."""
+    await caller.send(UPGRADE)
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += await caller.stream.receive_some(1)
+
+    assert head.startswith(b"HTTP/1.1 101 "), head
+
+
+async def said_back(caller: Caller, data: bytes) -> bytes:
+    await caller.send(data)
+    heard = b""
+    while len(heard) < len(data):
+        more = await caller.stream.receive_some(65536)
+        assert more, "the tunnel was cut"
+        heard += more
+    return heard
+
+
+def ask_slowly(nursery: trio.Nursery, caller: Caller, path: str, replies: list) -> None:
+    async def ask() -> None:
+        replies.append(await caller.get(path))
+
+    nursery.start_soon(ask)
+
+
+async def gone(node: Node, pids: list[int]) -> None:
+    await until(lambda: not {*pids} & {*node.children("edge")}, why=node.tail)
+
+
+@pytest.mark.slow
+async def test_a_new_generation_takes_over_without_a_failed_request(node_at, origin):
+    """What was begun on an old worker, a download and a tunnel, is finished there; all else goes to the new ones."""
+    origin.pages = {b"/download": (download := Download()), b"/tunnel": echo_tunnel, **origin.pages}
+    async with node_at() as node, load(node) as tally, trio.open_nursery() as nursery:
+        await tally.more()
+        old = node.workers
+        [[downloader, tunneller]] = await node.clients_of(old[0], each=2)
+        [[idler]] = await node.clients_of(old[1])
+        replies = []
+        ask_slowly(nursery, downloader, "/download", replies)
+        await tunnel_through(tunneller)
+        await idler.get("/kept/0")
+        await download.begun.wait()
+        listening_before = node.log().count("listening on")
+
+        since = len(node.log())
+        node.config["compression"] = {"encodings": ["br"]}
+        node.write()
+        node.signal(signal.SIGHUP)
+        await node.complete(since=since)
+        await until(lambda: old[1] not in node.workers, why=node.tail)
+        new = [pid for pid in node.workers if pid not in old]
+        await tally.more()
+
+        assert len(new) == 2
+        assert old[0] in node.workers
+        assert await said_back(tunneller, b"still there?" * 1000) == b"still there?" * 1000
+        download.go_on.set()
+        await until(lambda: replies)
+        assert replies[0].body == download.body
+        assert old[0] in node.workers
+        tunneller.stream.transport_stream.socket.shutdown(1)
+        await gone(node, old)
+        await tally.more(50)
+        assert node.workers == new
+        assert (await (await node.client()).get("/kept/3", accept_encoding="br, gzip")).get(
+            b"content-encoding"
+        ) == b"br"
+        assert node.log().count("listening on") == listening_before
+        assert "killed" not in node.log()
+    tally.assert_clean()
+    assert tally.retried == 0
+
+
+@pytest.mark.slow
+async def test_many_reloads_in_a_row_lose_nothing(node_at):
+    async with node_at() as node, load(node) as tally:
+        for turn in range(4):
+            since = len(node.log())
+            node.config["compression"] = {"min_length": 1000 + turn}
+            node.write()
+            node.signal(signal.SIGHUP)
+            await node.complete(since=since)
+            await tally.more(60)
+        last = node.workers[-2:]
+        await until(lambda: node.workers == last, why=node.tail)
+    tally.assert_clean()
+    assert tally.retried == 0
+
+
+@pytest.mark.slow
+async def test_a_reload_overtaken_by_another_ends_at_the_last(node_at):
+    async with node_at() as node, load(node) as tally:
+        for turn in range(3):
+            node.config["compression"] = {"min_length": 1000 + turn}
+            node.write()
+            since = len(node.log())
+            node.signal(signal.SIGHUP)
+            await node.said(r"generation \d begins", since=since)
+        await node.said("generation 4 is complete")
+        await tally.more()
+        await until(lambda: len(node.workers) == 2, why=node.tail)
+    tally.assert_clean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("table", "setting", "value", "reason"),
+    [
+        ("server", "workrs", 2, r"edge\.toml:\d+:1: .*workrs.*workers"),
+        ("origin", "shop", {"servers": ["ftp://127.0.0.1"]}, r"edge\.toml:\d+:\d+: .*ftp"),
+        ("server", "user", "nobody-by-this-name", "no user .nobody-by-this-name"),
+    ],
+)
+async def test_a_configuration_with_errors_changes_nothing_and_says_why(node_at, table, setting, value, reason):
+    async with node_at() as node, load(node) as tally:
+        await tally.more(50)
+        before = node.children("edge")
+        node.config[table][setting] = value
+        node.write()
+        node.signal(signal.SIGHUP)
+        await node.said(f"reload refused, nothing changed: .*{reason}")
+        await tally.more(50)
+
+        assert before == node.children("edge")
+    tally.assert_clean()
+    assert tally.connections - tally.resumed <= 8
+
+
+@pytest.mark.slow
+async def test_an_address_that_is_taken_changes_nothing(node_at):
+    async with node_at() as node, load(node) as tally:
+        await tally.more(50)
+        before = node.children("edge")
+        with trio.socket.socket() as taken:
+            await taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            node.config["listener"].append({"address": f"127.0.0.1:{taken.getsockname()[1]}"})
+            node.write()
+            node.signal(signal.SIGHUP)
+            await node.said("reload refused, nothing changed: .*another program listens there")
+        await tally.more(50)
+
+        assert before == node.children("edge")
+    tally.assert_clean()
+
+
+@pytest.mark.slow
+async def test_listeners_come_and_go_with_a_reload(node_at):
+    [port] = free_ports(1)
+    async with node_at() as node, load(node) as tally:
+        since = len(node.log())
+        node.config["listener"].append({"address": f"127.0.0.1:{port}", "redirect": "https"})
+        node.write()
+        node.signal(signal.SIGHUP)
+        await node.complete(since=since)
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        async with stream:
+            await stream.send_all(b"GET /a?b HTTP/1.1\r\nHost: shop.example\r\n\r\n")
+            redirected = await stream.receive_some(4096)
+        await until(lambda: len(node.workers) == 2, why=node.tail)
+
+        since = len(node.log())
+        node.config["listener"].pop()
+        node.write()
+        node.signal(signal.SIGHUP)
+        await node.complete(since=since)
+        await until(lambda: len(node.workers) == 2, why=node.tail)
+        with pytest.raises(OSError, match="attempts to connect"):
+            await trio.open_tcp_stream("127.0.0.1", port)
+    tally.assert_clean()
+
+    assert redirected.startswith(b"HTTP/1.1 308 ")
+    assert f"location: https://shop.example:{node.port}/a?b\r\n".encode() in redirected
+
+
+@pytest.mark.slow
+async def test_workers_come_and_go_by_signal(node_at):
+    async with node_at() as node, load(node) as tally:
+        await tally.more(50)
+        first = node.workers
+        node.signal(signal.SIGTTIN)
+        await node.said("3 workers from now on")
+        await until(lambda: len(node.workers) == 3, why=node.tail)
+        [third] = [pid for pid in node.workers if pid not in first]
+        [[caller]] = await node.clients_of(third)
+        await caller.get("/kept/0")
+        await tally.more()
+
+        for left in (2, 1):
+            node.signal(signal.SIGTTOU)
+            await node.said(f"{left} workers from now on")
+            await until(lambda left=left: len(node.workers) == left, why=node.tail)
+            await tally.more(80)
+        node.signal(signal.SIGTTOU)
+        await node.said("still 1 workers")
+
+        assert node.workers == first[:1]
+        node.signal(signal.SIGTTIN)
+        await until(lambda: len(node.workers) == 2, why=node.tail)
+        await tally.more(80)
+    tally.assert_clean()
+    assert tally.retried == 0
+
+
+@pytest.mark.slow
+async def test_logs_are_reopened_by_signal_and_no_line_is_lost(node_at):
+    async with node_at(log={"errors": "errors.log"}) as node:
+        async with load(node) as tally:
+            await tally.more(80)
+            for name in ("access.log", "errors.log"):
+                (node.folder / name).rename(node.folder / f"{name}.1")
+            node.signal(signal.SIGUSR1)
+            access, errors = node.folder / "access.log", node.folder / "errors.log"
+            await until(access.exists)
+            await until(lambda: "logs reopened" in errors.read_text())
+            await until(lambda: not any(path.endswith(".log.1") for path in node.open_files()))
+            await tally.more(80)
+        await node.stop()
+        lines = [
+            line for name in ("access.log.1", "access.log") for line in (node.folder / name).read_text().splitlines()
+        ]
+    tally.assert_clean()
+
+    assert tally.answered == len([json.loads(line) for line in lines])
+    assert "generation 1 is complete" in (node.folder / "errors.log.1").read_text()
+    assert "stopped" in errors.read_text()
