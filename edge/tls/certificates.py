@@ -220,7 +220,13 @@ def survey(
             if pair is not None:
                 flaws += _shadows(chain_key, pair, taken)
                 pairs.setdefault(pair.source, pair)
-    doors = {listener.address: _policy(key, listener, flaws) for key, listener in listeners if listener.tls}
+    doors: dict[str, Policy] = {}
+    for key, listener in listeners:
+        if listener.tls:
+            policy = _policy(key, listener, flaws)
+            if doors.setdefault(listener.address, policy) != policy:  # port 0 may be there twice
+                message = f"{listener.address} stands for another client_verify or client_ca already"
+                flaws.append(Flaw((*key, "address"), f"{message}; expected an address of its own"))
     return Survey(Supply(tuple(pairs.values()), doors), flaws)
 
 

@@ -59,6 +59,13 @@ PIECE = 65536
 CAP = 262144
 """Most plain bytes one push takes: a large body must not starve its neighbours in the turn."""
 
+BARREN = 65536
+"""
+Bytes one pull reads for no byte of data before the peer is let go: three whole records would fit.
+
+Key updates are small and dear; OpenSSL takes any number, and a pull that went on while they come would never return.
+"""
+
 HELD = 65536
 """Answers of OpenSSL's own (key updates, alerts) the peer may leave unread before we stop reading from it."""
 
@@ -400,6 +407,7 @@ class TlsStream:
 
         Cost: one system call unless OpenSSL still holds records; two allocations.
         """
+        got = 0
         while True:
             if not self._fed:
                 try:
@@ -410,6 +418,7 @@ class TlsStream:
                 except OSError as cause:
                     raise self._lost(cause) from cause
                 if data:
+                    got += len(data)
                     self._short = len(data) < READ
                     self._feed(data)
                 else:
@@ -421,6 +430,8 @@ class TlsStream:
                 self._fed = False
                 if self._outgoing.pending:
                     self._answer()
+                if got > BARREN:
+                    raise self._idle_talk() from None
                 continue
             except ssl.SSLZeroReturnError:
                 return b""
@@ -514,7 +525,7 @@ class TlsStream:
         """Send what reading made OpenSSL say, unless a refused piece is in the way; bounded by ``HELD``."""
         self._flush()
         if self._outgoing.pending + (0 if self._left is None else len(self._left)) > PIECE + HELD:
-            raise ClientFault("the peer asks and does not take the answers", reply=None, word="tls_protocol_error")
+            raise self._idle_talk()
 
     # -- the end --------------------------------------------------------------------------------------------
 
@@ -557,6 +568,13 @@ class TlsStream:
         if self.side is Side.CLIENT:
             return ClientFault(detail, reply=None, word=word)
         return OriginFault(detail, word=word, retry=Retry.IF_REUSED if self._established else Retry.YES)
+
+    def _idle_talk(self) -> Fault:
+        """Say that the peer keeps us busy with TLS itself."""
+        detail = "more of TLS's own messages than anyone needs"
+        if self.side is Side.CLIENT:
+            return ClientFault(detail, reply=None, word="tls_protocol_error")
+        return OriginFault(detail, word="tls_protocol_error")
 
     def _broken(self, cause: OSError) -> Fault:
         """Say what a failed encryption or system call means."""
