@@ -16,7 +16,6 @@ import errno
 import math
 import os
 import socket
-import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from edge.errors import EdgeFault, Fault, OriginFault, Retry, Side
 from edge.tls.stream import PlainStream, Ready, Stream, TlsStream
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Sequence
 
     from edge.clock import Clock
@@ -169,26 +169,6 @@ class Dialler:
                 return PlainStream(sock, Side.ORIGIN)
             return await _secure(sock, door, door.tls)
         raise OriginFault(f"{door.label}: nothing within {connect_s:g}s", word=stage, reply=504, retry=Retry.YES)
-
-
-def client_context(*, verify: bool, ca: str | os.PathLike[str] | None) -> ssl.SSLContext:
-    """
-    Build the context for TLS towards an origin: TLS 1.2 or newer, certificate and name verified unless told otherwise.
-
-    Args:
-        verify: False accepts any certificate: only for an origin that is reached over a path nobody else is on.
-        ca: a PEM file to trust instead of the system's.
-
-    Raises:
-        OSError: (``ssl.SSLError`` too) *ca* cannot be read.
-    """
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=None if ca is None else os.fspath(ca))
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def interleave(addresses: Sequence[Address]) -> list[Address]:

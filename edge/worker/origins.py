@@ -53,7 +53,8 @@ from edge.origin.balance import KeyedBy, make_balancer
 from edge.origin.health import Health
 from edge.origin.pool import Pool, keep_for
 from edge.origin.retry import Verdict, may_retry
-from edge.worker.dial import Dialler, Door, client_context
+from edge.tls.contexts import client_context
+from edge.worker.dial import Dialler, Door
 
 if TYPE_CHECKING:
     import ssl

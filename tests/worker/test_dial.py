@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from edge.errors import EdgeFault, OriginFault, Retry
+from edge.tls.contexts import client_context
 from edge.worker import dial
 from edge.worker.dial import (
     ANSWER_S,
@@ -16,7 +17,6 @@ from edge.worker.dial import (
     Dialler,
     Door,
     Resolver,
-    client_context,
     interleave,
 )
 
