@@ -6,7 +6,7 @@ Decides which thread does the work. What a coding is and how heavy lies in :mod:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from edge.compress.encoder import Encoder
     from edge.worker.session import Exchange
+
+
+TOGETHER: Final = 64 * 1024
+"""Parts are gathered up to here and leave together: a reply that is here whole needs one write, not three."""
 
 
 class Coders:
@@ -46,7 +50,11 @@ class Coders:
         return compress_whole(coding, body, level)
 
     async def send(self, x: Exchange, data: bytes, coder: Encoder | None) -> None:
-        """Send a part of a body in ``x.encoding``, and wait for room."""
+        """
+        Send a part of a body in ``x.encoding``, and wait for room.
+
+        What is sent leaves with the next part, with the end, or with ``x.push()``: do that before waiting for more.
+        """
         if coder is not None:
             coding = x.encoding.encode()
             if is_heavy(coding, self._levels[coding], len(data)):
@@ -54,6 +62,8 @@ class Coders:
             else:
                 data = coder.feed(data)
         if data:
-            x.send(data)
-        if x.session.phase is not Phase.OPEN or x.session.conn.out.pending > HIGH:
-            await x.room()
+            x.send_later(data)
+        if x.session.phase is not Phase.OPEN or x.session.conn.out.pending >= TOGETHER:
+            x.push()
+            if x.session.phase is not Phase.OPEN or x.session.conn.out.pending > HIGH:
+                await x.room()
