@@ -81,6 +81,9 @@ class Master:
         while True:
             now = desk.clock.mono()
             self._staff.look()
+            tended_s = self._ushers.tend(
+                now
+            )  # before anyone is asked to leave: the kernel leaves their queues out first
             steps = plan.plan(desk.wish, desk.roster, desk.setbacks, now)
             for step in steps:
                 if isinstance(step, plan.Finish):
@@ -91,7 +94,7 @@ class Master:
                     if self._reloading.is_news():
                         self._takeover.announce()
                     desk.say_status()
-                    waits = (step.seconds, self._ushers.tend(now), self._takeover.patience(now))
+                    waits = (step.seconds, tended_s, self._takeover.patience(now))
                     return min((wait for wait in waits if wait is not None), default=LONGEST_S)
 
     def _take(self, step: plan.Spawn | plan.Ask | plan.Strike | plan.Settle | plan.GiveUp, now: float) -> None:

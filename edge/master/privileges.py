@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_NAME: Final = 15
 _PR_SET_NO_NEW_PRIVS: Final = 38
 
@@ -66,7 +67,7 @@ def identity(user: str | None, *, is_root: bool) -> Identity | None:
 
 def become(somebody: Identity | None) -> None:
     """
-    Give up what we have, for good.
+    Give up what we have, for good; and leave no core file, nor let anyone of the same user look in: keys are in there.
 
     Raises:
         OSError: the kernel refused; the child must not go on.
@@ -81,6 +82,7 @@ def become(somebody: Identity | None) -> None:
         _drop_capabilities()
     if _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
+    _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # cannot fail with this argument
 
 
 def _drop_capabilities() -> None:

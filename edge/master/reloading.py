@@ -144,6 +144,9 @@ class Reloading:
             Refused, CannotListen: nothing has changed.
         """
         desk = self._desk
+        wanted, most = config.server.worker_count, desk.house.most_places
+        if wanted > most:
+            raise regime.Refused(f"{wanted} workers are more than the {most} this master has room for; USR2 makes room")
         fresh = regime.make(self.generations + 1, config, desk.regime.origin_blocks)
         try:
             desk.house.open(fresh)

@@ -54,8 +54,11 @@ def start(config_path: Path, worker_main: Main | None, keeper_main: Main | None)
         level=config.log.level,
         fd=os.dup(first.logs.fds["errors"]) if "errors" in first.logs.fds else None,
     )
+    slots = slots_for(config.server.worker_count)
+    if found.estate and found.estate.scoreboard.slots < slots:
+        found.estate, found.complaint = None, "there are more workers than the running program had room for"
     house = House(
-        estate=found.estate or Estate.make(slots_for(config.server.worker_count)),
+        estate=found.estate or Estate.make(slots),
         listening=found.listening if found.channel else Listening(inherited.take(os.environ)),
         notifier=notifier,
         worker_main=worker_main or _default_worker,

@@ -173,6 +173,23 @@ def test_a_crash_loop_backs_off_and_says_so_and_nobody_waits_for_it(edge):
 
 
 @pytest.mark.slow
+def test_who_waited_for_a_worker_that_does_not_come_back_is_served_by_another(edge):
+    edge.start().ready()
+    victim = min(edge.who())
+    edge.fault("crash-boot")
+    os.kill(victim, signal.SIGSTOP)
+    waiting = [edge.send("who") for _ in range(12)]
+    os.kill(victim, signal.SIGKILL)
+    answers = [edge.answer(client) for client in waiting]
+
+    assert all(answers)
+    assert any(answer.startswith("taken ") for answer in answers)
+    assert "were handed to others" in edge.hear("handed to others")
+    for client in waiting:
+        client.close()
+
+
+@pytest.mark.slow
 def test_workers_leave_when_their_master_is_killed(edge):
     edge.start().ready()
     workers = edge.who()
@@ -421,6 +438,16 @@ def test_a_listener_that_cannot_be_opened_refuses_the_reload(edge):
         edge.signal(signal.SIGHUP)
 
         assert "cannot listen on" in edge.status("refused")
+    assert edge.who() == before
+
+
+def test_more_workers_than_there_is_room_for_are_refused(edge):
+    edge.start().ready()
+    before = edge.who()
+    edge.configure(workers=500)
+    edge.signal(signal.SIGHUP)
+
+    assert "500 workers are more than the 19" in edge.status("refused")
     assert edge.who() == before
 
 
