@@ -56,8 +56,8 @@ class House:
     estate: Estate
     listening: Listening
     notifier: Notifier
-    worker_main: spawn.Main
-    keeper_main: spawn.Main
+    worker_main: spawn.Main | spawn.Lazy
+    keeper_main: spawn.Main | spawn.Lazy
     error_log: ErrorLog
     channels: dict[int, Channel] = field(default_factory=dict)
 

@@ -2,7 +2,7 @@
 How a child comes into the world. The only place that forks.
 
 Between the fork and the first line of the child's own: signals as a child takes them, everything closed that is not in
-its heritage, a name, privileges given up, a log of its own. A failure on the way is said on the channel, and the
+its heritage, a name, a log of its own, its code, privileges given up. A failure on the way is said on the channel, and the
 child's end is its exit code; it never returns into the master's code.
 
 Python objects of the master's that own descriptors (other children's channels, queues not lent) live on in the
@@ -20,9 +20,11 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import gc
+import importlib
 import logging
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -38,6 +40,31 @@ if TYPE_CHECKING:
 
     Main = Callable[[Heritage], int]
 
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """
+    A life that is imported in the child: the master stays without trio, and a reload brings no old code along.
+
+    Imported before the child gives up its privileges: the program may lie where only its owner reads, and a failure is
+    said in the words of what is missing.
+
+    Attributes:
+        module: has a function ``main``.
+        also: modules that it will import when it runs.
+    """
+
+    module: str
+    also: tuple[str, ...] = ()
+
+    def load(self) -> Main:
+        """Import and return the function."""
+        for name in self.also:
+            importlib.import_module(name)
+        main: Main = importlib.import_module(self.module).main
+        return main
+
+
 SOFTWARE: Final = 70
 """Exit code for an error of our own (sysexits.h EX_SOFTWARE)."""
 _OOM_SCORE: Final = "200"
@@ -47,7 +74,7 @@ _KEEPER_NICE: Final = 10
 _log = logging.getLogger("edge.master")
 
 
-def spawn(heritage: Heritage, main: Main, somebody: privileges.Identity | None, keep: Iterable[int]) -> int:
+def spawn(heritage: Heritage, main: Main | Lazy, somebody: privileges.Identity | None, keep: Iterable[int]) -> int:
     """
     Fork a child that runs *main*.
 
@@ -93,14 +120,16 @@ def close_all_but(kept: set[int]) -> None:
     os.closerange(floor, os.sysconf("SC_OPEN_MAX"))
 
 
-def _be_born(heritage: Heritage, main: Main, somebody: privileges.Identity | None, keep: set[int]) -> None:
+def _be_born(heritage: Heritage, main: Main | Lazy, somebody: privileges.Identity | None, keep: set[int]) -> None:
     code = SOFTWARE
     try:
         signals.as_child()
         close_all_but({0, 1, 2} | keep | inherited(heritage))
         _stdin_from_nothing()
-        _settle_in(heritage, somebody)
-        code = _live(heritage, main)
+        _settle_in(heritage)
+        life = main.load() if isinstance(main, Lazy) else main
+        privileges.become(somebody)
+        code = _live(heritage, life)
     except BaseException as error:  # noqa: BLE001 - nothing may escape into the master's frames below us
         _last_words(heritage, error)
     finally:
@@ -117,7 +146,7 @@ def _live(heritage: Heritage, main: Main) -> int:
         return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
 
 
-def _settle_in(heritage: Heritage, somebody: privileges.Identity | None) -> None:
+def _settle_in(heritage: Heritage) -> None:
     is_keeper = heritage.place < 0
     name = "keeper" if is_keeper else f"worker {heritage.place}"
     privileges.name_process("edge-" + name.replace(" ", "-"))
@@ -130,7 +159,6 @@ def _settle_in(heritage: Heritage, somebody: privileges.Identity | None) -> None
     config: Config = heritage.config
     fd = heritage.logs.get("errors")
     error_log.set_up(config.log.errors, level=config.log.level, process=name, fd=None if fd is None else os.dup(fd))
-    privileges.become(somebody)
     faulthandler.enable()
 
 

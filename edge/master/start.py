@@ -8,11 +8,10 @@ born, and every failure on the way is sentences on the log and exit code 1.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import logging
 import os
 import resource
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Final
 
 from edge.clock import SYSTEM
 from edge.listen import inherited
@@ -25,14 +24,16 @@ from edge.master.house import House
 from edge.master.loop import Master
 from edge.master.notify import Notifier
 from edge.master.signals import Inbox
+from edge.master.spawn import Lazy
 from edge.observe import error_log
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.master.spawn import Main
-    from edge.share.heritage import Heritage
 
+WORKER: Final = Lazy("edge.worker", also=("edge.worker.life",))
+KEEPER: Final = Lazy("edge.cache.keeper")
 _log = logging.getLogger("edge.master")
 
 
@@ -61,8 +62,8 @@ def start(config_path: Path, worker_main: Main | None, keeper_main: Main | None)
         estate=found.estate or Estate.make(slots),
         listening=found.listening if found.channel else Listening(inherited.take(os.environ)),
         notifier=notifier,
-        worker_main=worker_main or _default_worker,
-        keeper_main=keeper_main or _default_keeper,
+        worker_main=worker_main or WORKER,
+        keeper_main=keeper_main or KEEPER,
         error_log=log,
     )
     try:
@@ -108,17 +109,3 @@ def _raise_descriptor_limit() -> None:
     if soft != hard:
         with contextlib.suppress(OSError, ValueError):  # not allowed to: what we have must do
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _default_worker(heritage: Heritage) -> int:
-    return _main_of("edge.worker", heritage)
-
-
-def _default_keeper(heritage: Heritage) -> int:
-    return _main_of("edge.cache.keeper", heritage)
-
-
-def _main_of(module: str, heritage: Heritage) -> int:
-    """Import *module* here, in the child: the master stays without trio, and a reload brings no old code along."""
-    main = cast("Main", cast("Any", importlib.import_module(module)).main)
-    return main(heritage)
