@@ -1,5 +1,5 @@
 """
-What asking an origin costs us (``edge/origin``, ``edge/worker/origins.py``).
+What asking an origin costs us (``edge/origin``, ``edge/worker/origin_exchange.py``).
 
 Run ``pytest bench/micro/test_origin.py``. The exchanges are timed by this process's CPU time, system calls included: the
 origin runs in a process of its own and is not part of the figure. ``extra_info`` has microseconds per exchange.

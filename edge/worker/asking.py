@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edge.cache.copy import Copy
     from edge.message.head import ReplyHead
     from edge.worker.flights import Flight
-    from edge.worker.origins import OriginExchange
+    from edge.worker.origin_exchange import OriginExchange
     from edge.worker.session import Exchange
 
 SHUN_S: Final = 120

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edge.cache.fill import Fill
     from edge.worker.flights import Flight
     from edge.worker.means import Errand, Means
-    from edge.worker.origins import OriginExchange
+    from edge.worker.origin_exchange import OriginExchange
     from edge.worker.session import Exchange
 
 WHOLE: Final = 256 * 1024

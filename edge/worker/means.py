@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from edge.observe.names import OriginCells
     from edge.worker.coding import Coders
     from edge.worker.flights import Flight, Flights
-    from edge.worker.origins import OriginExchange, Origins
+    from edge.worker.origin_exchange import OriginExchange
+    from edge.worker.origins import Origins
     from edge.worker.session import Exchange
 
 

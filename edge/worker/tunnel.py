@@ -27,7 +27,7 @@ from edge.worker.passing import pass_on
 
 if TYPE_CHECKING:
     from edge.worker.means import Means
-    from edge.worker.origins import OriginExchange
+    from edge.worker.origin_exchange import OriginExchange
     from edge.worker.session import Exchange
 
 

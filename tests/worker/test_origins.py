@@ -12,7 +12,7 @@ from edge.config.tree import OriginTls
 from edge.errors import ClientGone, EdgeFault, OriginFault, Retry, Side
 from edge.message.head import Framing
 from edge.origin.request import OriginRequest
-from edge.worker.origins import TURN_BYTES
+from edge.worker.attempt import TURN_BYTES
 
 from .scripted import ScriptedOrigin, origins_of, polite
 
@@ -89,7 +89,7 @@ async def test_a_request_goes_out_as_told_and_its_reply_comes_back():
     assert (200, b"1", b"hello") == (head.status, head.get(b"x-a"), body)
     assert (False, 1, f"127.0.0.1:{server.port}") == (exchange.reused, exchange.attempts, exchange.server)
     assert len(seen[0]) + 4 == exchange.request_bytes
-    assert "<OriginExchange ended b'GET' 127.0.0.1:" in repr(exchange)
+    assert "<Attempt ended b'GET' 127.0.0.1:" in repr(exchange)
 
 
 async def test_head_and_body_that_come_together_need_one_wait():

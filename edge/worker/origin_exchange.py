@@ -1,0 +1,337 @@
+"""
+One exchange with an origin, as an awaiting shell: a connection is lent, the request sent, the reply waited for, and asked
+again where that is allowed.
+
+What can be done without waiting is done by an :class:`~edge.worker.attempt.Attempt`, how long is waited by
+:mod:`~edge.worker.waits`; here is their order, and the retries. Does not know clients, caches or what a reply is for. It goes through these steps, with a method for each::
+
+    async with origins.exchange("shop", request, client=b"192.0.2.1") as exchange:    # a connection is lent
+        head = await exchange.reply()                                               # sent, and answered
+        while data := await exchange.body():                                        # the end gives the connection back
+            ...
+
+A body that lies here already is sent with ``send_body`` and ``send_end`` before ``reply``. One that is still coming
+is sent by a task beside, ``async with exchange.sending(source)``: the origin may answer, or say 100, at any time.
+
+Nothing waits that need not: reads and writes are tried first, except that right after sending a request nobody looks for
+the reply before the socket says so. trio's scheduler runs others only when a task waits, and an exchange between two
+fast peers might never wait: so after ``TURN_BYTES`` it takes a checkpoint. A small reply never takes one, because it was
+waited for.
+
+Invariant: a request is sent again only where :func:`edge.origin.retry.may_retry` says so.
+
+Hot: once per miss. Cost in ``bench/micro/test_origin.py``.
+Source: RFC 9110 §7.5, §9.2.2, §10.1.1; RFC 9209 §2.3.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Self
+
+import trio
+from trio.lowlevel import checkpoint, wait_writable
+
+from edge.errors import Fault, OriginFault
+from edge.origin.retry import Verdict, may_retry
+from edge.worker.attempt import TURN_BYTES, Attempt
+from edge.worker.waits import flush, rearm
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from types import TracebackType
+
+    from edge.message.head import Field, ReplyHead
+    from edge.origin.request import OriginRequest
+    from edge.worker.pools import Group, Link
+    from edge.worker.waits import Watch
+
+_NOBODY: frozenset[int] = frozenset()
+
+
+class OriginExchange:
+    """
+    One request to one origin. Leaving the ``async with`` block closes the connection unless it was given back before.
+
+    Attributes:
+        server: which one was asked, for the log: ``127.0.0.1:8001`` or the socket's path.
+        reused: its connection had carried an exchange before.
+        attempts: times the request was sent, or begun to be sent.
+        attempt: the last of them.
+        is_sending, scope, is_overdue: see :class:`edge.worker.waits.Waiter`.
+    """
+
+    # Defaults live on the class: an exchange writes only what differs.
+    server = ""
+    reused = False
+    attempts = 0
+    attempt: Attempt
+    _body_begun = False
+    is_sending = False
+    scope: trio.CancelScope | None = None
+    is_overdue = False
+
+    def __init__(
+        self,
+        group: Group,
+        watch: Watch,
+        request: OriginRequest,
+        client: bytes,
+        on_interim: Callable[[ReplyHead], None] | None,
+    ) -> None:
+        self._group = group
+        self._watch = watch
+        self.request = request
+        self.client = client
+        self._on_interim = on_interim
+
+    def __repr__(self) -> str:
+        attempt = getattr(self, "attempt", None)
+        return f"<OriginExchange {self.request.method!r} attempts={self.attempts} {attempt!r}>"
+
+    async def __aenter__(self) -> Self:
+        group = self._group
+        server = link = None
+        if not group.waiting:
+            now_mono = group.clock.mono()
+            server = group.choose(self, _NOBODY, now_mono)
+            if server is not None:
+                link = server.take(now_mono)
+        self._begin(await group.lend(self, server) if link is None else link)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.attempt.kill()
+
+    def _begin(self, link: Link) -> None:
+        self.server = link.server.label
+        self.reused = link.uses > 0
+        self.attempt = Attempt(link, self.request, self._on_interim)
+
+    # -- the request ----------------------------------------------------------------------------------------
+
+    @property
+    def request_bytes(self) -> int:
+        """Sent in the last attempt, head included."""
+        return self.attempt.request_bytes
+
+    async def send_head(self) -> None:
+        """
+        Send the request's head. Optional: the first of send_body, send_end, sending and reply does it.
+
+        Raises:
+            OriginFault: it could not be sent, nor to another connection.
+        """
+        while not (attempt := self.attempt).is_asked:
+            self.attempts += 1
+            attempt.ask()
+            if not attempt.flush():
+                await flush(self, self._group.settings.between_bytes_s)
+            if attempt.broken is not None and not attempt.request_bytes:
+                await self._again(attempt.broken)
+
+    async def send_body(self, data: bytes | memoryview) -> bool:
+        """
+        Send a part of the body; waits while the origin takes no more.
+
+        Returns:
+            False when the origin has answered, or closed, instead of taking it: stop sending and call reply().
+        """
+        if not self.attempt.is_asked:
+            await self.send_head()
+        if not self._is_open:
+            return False
+        attempt = self.attempt
+        self._body_begun = True
+        attempt.link.wire.send_body(data)
+        attempt.unwaited += len(data)
+        if not attempt.flush():
+            return await flush(self, self._group.settings.between_bytes_s)
+        if attempt.unwaited >= TURN_BYTES:
+            attempt.unwaited = 0
+            await checkpoint()
+        return attempt.broken is None
+
+    async def send_end(self, trailers: list[Field] | None = None) -> None:
+        """End the request's body (not needed when there is none)."""
+        if not self.attempt.is_asked:
+            await self.send_head()
+        attempt = self.attempt
+        if attempt.is_whole or not self._is_open:
+            return
+        attempt.link.wire.send_end(trailers or [])
+        if attempt.flush() or await flush(self, self._group.settings.between_bytes_s):
+            attempt.is_whole = True
+
+    @asynccontextmanager
+    async def sending(self, source: Callable[[], Awaitable[bytes | memoryview | None]]) -> AsyncIterator[None]:
+        """
+        Send the body in a task beside, while the block awaits the reply: for every body that is not already here.
+
+            async with exchange.sending(session_body):
+                head = await exchange.reply()
+                while data := await exchange.body(): ...
+
+        An origin that takes no more ends the sending, not the block: its reply decides. Leaving the block stops the
+        sending; a request that was not sent whole costs the connection its next use.
+
+        Args:
+            source: gives the next part, None at the end.
+
+        Raises:
+            Fault: what *source* raised (the client left), or the origin took nothing for too long: the block is
+                cancelled, and this is raised from it.
+        """
+        await self.send_head()
+        failed: list[Fault] = []
+        raised: list[Fault] = []
+
+        async def pump() -> None:
+            try:
+                while (data := await source()) is not None:
+                    if not await self.send_body(data):
+                        return
+                await self.send_end()
+            except trio.ClosedResourceError:
+                return  # the reply has ended and the connection with it
+            except Fault as fault:
+                failed.append(fault)
+                nursery.cancel_scope.cancel()
+            finally:
+                self.is_sending = False
+                settings = self._group.settings
+                rearm(self, settings.first_byte_s if self.attempt.head is None else settings.between_bytes_s)
+
+        self.is_sending = True
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pump)
+            try:
+                yield
+            except Fault as fault:
+                raised.append(fault)  # carried around the nursery, which would wrap it in a group
+            nursery.cancel_scope.cancel()
+        for told in failed or raised:
+            raise told
+
+    @property
+    def _is_open(self) -> bool:
+        """More of the body can be sent: nothing broke, and an answer stops only who sends without a task beside."""
+        attempt = self.attempt
+        return attempt.broken is None and attempt.has_link and (attempt.head is None or self.is_sending)
+
+    # -- the reply ------------------------------------------------------------------------------------------
+
+    @property
+    def trailers(self) -> list[Field]:
+        """The reply's, once its body has ended."""
+        return self.attempt.trailers
+
+    async def reply(self) -> ReplyHead:
+        """
+        Wait for the final reply's head, or a 101.
+
+        A reused connection that died unanswered is replaced, if the request may be sent again.
+
+        Raises:
+            OriginFault: ``http_response_timeout``, ``connection_terminated``, ``http_protocol_error`` and the like.
+        """
+        while True:
+            try:
+                if not self.attempt.is_asked:
+                    await self.send_head()
+                attempt = self.attempt
+                head = attempt.head
+                while head is None:
+                    await self._watch.readable(self, self._group.settings.first_byte_s, "http_response_timeout")
+                    head = attempt.reply()
+            except OriginFault as fault:
+                await self._again(fault)
+            else:
+                return head
+
+    def body_nowait(self) -> bytes | None:
+        """Return what has come of the body without waiting: see :meth:`Attempt.body`. None: use :meth:`body`."""
+        return self.attempt.body()
+
+    async def body(self) -> bytes:
+        """
+        Wait for the next part of the reply's body.
+
+        Returns:
+            b"" at its end.
+
+        Raises:
+            OriginFault: it is cut short (``http_response_incomplete``) or pauses too long (``connection_read_timeout``).
+        """
+        return await self._next(self._group.settings.between_bytes_s)
+
+    def release(self) -> None:
+        """Done: the connection goes back if it may serve again (the end of the body does this by itself)."""
+        self.attempt.release()
+
+    def kill(self) -> None:
+        """Done: the connection is closed. May be called twice."""
+        self.attempt.kill()
+
+    # -- tunnels --------------------------------------------------------------------------------------------
+
+    @property
+    def upgraded(self) -> bool:
+        """A 101 came: ``pull`` and ``push`` carry the tunnel."""
+        return self.attempt.upgraded
+
+    async def pull(self) -> bytes:
+        """Tunnel: wait, however long, for bytes from the origin; b"" once it says no more."""
+        return await self._next(math.inf)
+
+    async def push(self, data: bytes | memoryview) -> None:
+        """Tunnel: send bytes, waiting for room however long."""
+        attempt = self.attempt
+        link = attempt.link
+        view = memoryview(data)
+        attempt.unwaited += len(view)
+        while view:
+            taken = link.stream.push(view)
+            view = view[taken:]
+            if view and link.stream.wants_write:
+                await wait_writable(link.fd)
+                attempt.unwaited = 0
+        if attempt.unwaited >= TURN_BYTES:
+            attempt.unwaited = 0
+            await checkpoint()
+
+    def push_eof(self) -> None:
+        """Tunnel: nothing more will be sent."""
+        self.attempt.link.stream.shut()
+
+    # -- within ---------------------------------------------------------------------------------------------
+
+    async def _next(self, wait_s: float) -> bytes:
+        attempt = self.attempt
+        while (data := attempt.body()) is None:
+            if attempt.unwaited >= TURN_BYTES:
+                attempt.unwaited = 0
+                await checkpoint()
+            else:
+                await self._watch.readable(self, wait_s, "connection_read_timeout")
+        return data
+
+    async def _again(self, fault: Fault) -> None:
+        """Replace the connection and forget the attempt if the request may be sent again; else raise *fault*."""
+        attempt = self.attempt
+        verdict = may_retry(
+            fault.retry,
+            method=self.request.method,
+            reused=self.reused,
+            body_begun=self._body_begun,
+            answered=attempt.reply_bytes > 0,
+            attempts=self.attempts,
+            retries=self._group.settings.retries,
+        )
+        if verdict is not Verdict.AGAIN or not attempt.has_link:
+            raise fault
+        attempt.kill()
+        self._begin(await self._group.lend(self, None, fresh=True))
