@@ -453,16 +453,14 @@ class TlsStream:
         Raises:
             Fault: the connection broke.
 
-        Cost: up to one record: one encryption, one system call, one allocation.
+        Cost: up to one piece: one encryption, one system call, one allocation.
         """
         left, done = self._left, 0
         if left is None:
             size = len(data)
-            if 0 < size <= 16384:
+            if 0 < size <= PIECE:
                 try:
-                    done = self._write(data)  # one record, unless the peer negotiated smaller ones
-                    while done < size:
-                        done += self._write(memoryview(data)[done:])
+                    self._write(data)  # all of it: memory never refuses
                     wire = self._drain()
                     sent = self._send(wire)
                 except BlockingIOError:
@@ -479,10 +477,9 @@ class TlsStream:
         view = memoryview(data)
         size = min(len(view), done + CAP)
         while done < size:
-            at, end = done, min(done + PIECE, size)
+            end = min(done + PIECE, size)
             try:
-                while at < end:
-                    at += self._write(view[at:end])  # OpenSSL returns after each record
+                self._write(view[done:end])
                 wire = self._drain()
                 sent = self._send(wire)
             except BlockingIOError:

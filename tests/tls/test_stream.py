@@ -85,6 +85,11 @@ def reset(sock: socket.socket) -> None:
     sock.close()
 
 
+def refuse(_: object) -> int:
+    """A kernel that takes nothing."""
+    raise BlockingIOError
+
+
 def again(times: int, do: Callable[[], object]) -> None:
     """Do the same until it raises, *times* at most: what a peer does takes a moment to be known."""
     for _ in range(times):
@@ -108,6 +113,18 @@ def test_what_is_pushed_is_pulled(pair: Made) -> None:
     assert not client.wants_write
     assert b"hello" == settled(server)
     assert server.drained
+
+
+@pytest.mark.parametrize("size", [16383, 16384, 16385, PIECE, PIECE + 1, CAP])
+def test_what_is_pushed_at_a_border_arrives_whole(pair: Made, size: int) -> None:
+    client, server = pair
+    body, got, sent = os.urandom(size), b"", 0
+    while len(got) < size:
+        if sent < size:
+            sent += server.push(body[sent:])
+        got += client.pull() or b""
+
+    assert body == got
 
 
 def test_pushing_nothing_takes_nothing(pair: Made) -> None:
@@ -206,6 +223,17 @@ def test_the_end_is_the_end_every_time(pair: Made) -> None:
     assert not server.drained
 
 
+def test_after_ones_own_end_one_may_still_read(pair: Made) -> None:
+    client, server = pair
+    client.shut()
+    assert 6 == server.push(b"answer")
+    server.shut()
+
+    assert b"answer" == settled(client)
+    assert b"" == settled(client)
+    assert b"" == settled(client)
+
+
 def test_after_the_peers_end_one_may_still_answer(pair: Made) -> None:
     client, server = pair
     client.shut()
@@ -302,6 +330,38 @@ def test_one_push_takes_no_more_than_its_share(met: tuple[TlsStream, TlsStream])
 
     assert [CAP, 100_000] == [server.push(body), server.push(memoryview(body)[CAP:])]
     assert not server.wants_write
+
+
+@pytest.mark.parametrize("size", [10, PIECE + 1])
+def test_what_a_full_kernel_refused_at_once_is_offered_again(met: tuple[TlsStream, TlsStream], size: int) -> None:
+    client, server = met
+    server._send = refuse
+    assert 0 == server.push(bytes(size))
+    assert server.wants_write
+    assert 0 == server.push(bytes(size))
+
+    server._send = server.sock.send
+    assert size == server.push(bytes(size))
+    got = 0
+    while got < size:
+        got += len(settled(client))
+    assert None is client.pull()
+
+
+def test_openssls_own_words_do_not_overtake_a_refused_piece(met: tuple[TlsStream, TlsStream]) -> None:
+    """They were encrypted after it; sent before it, they would break the connection."""
+    client, server = met
+    server._send = refuse
+    server.push(b"first")
+    server._send = server.sock.send
+    server._write(b"second")
+    server._answer()
+    assert None is client.pull()
+    assert 5 == server.push(b"first")
+    assert 5 == server.push(b"third")
+
+    assert b"first" == settled(client)
+    assert b"secondthird" == settled(client) + settled(client)
 
 
 def test_a_refused_piece_is_reported_as_it_leaves(met: tuple[TlsStream, TlsStream]) -> None:
@@ -573,6 +633,16 @@ def test_a_reset_in_the_handshake_is_the_peers_going(house: House, server_contex
         assert ("connection_terminated", Retry.YES) == (fault.word, fault.retry)
 
 
+def test_a_reset_instead_of_an_answer_is_the_peers_going(house: House, server_context: ssl.SSLContext) -> None:
+    client, server = ends(house.client(), server_context)
+    with closing(client):
+        assert Ready.WANT_READ is client.handshake()
+        reset(server.sock)
+        fault = fault_of(client)
+
+        assert ("connection_terminated", Retry.YES) == (fault.word, fault.retry)
+
+
 def test_shutting_before_the_handshake_is_nothing(house: House, server_context: ssl.SSLContext) -> None:
     client, server = ends(house.client(), server_context)
     with closing(client), closing(server):
@@ -615,7 +685,7 @@ def test_renegotiation_is_refused(house: House, server_context: ssl.SSLContext) 
 @pytest.mark.usefixtures("openssl")
 @pytest.mark.parametrize("size", [600, 40_000])
 def test_a_client_may_ask_for_small_records(house: House, server_context: ssl.SSLContext, size: int) -> None:
-    """Then OpenSSL takes 512 bytes at a time, also of what would fit into one record."""
+    """Then there are many, and all of them leave at once."""
     with Caller(house, "-tls1_2", "-maxfraglen", "512") as caller, closing(caller.accept(server_context)) as server:
         assert size == server.push(b"x" * size)
         server.shut()
@@ -640,10 +710,6 @@ def test_a_pull_ends_though_the_peer_never_stops(met: tuple[TlsStream, TlsStream
 def test_who_asks_and_does_not_take_the_answers_is_let_go(met: tuple[TlsStream, TlsStream]) -> None:
     """Key updates are answered; a client that never reads must not make us keep the answers."""
     _, server = met
-
-    def refuse(_: object) -> int:
-        raise BlockingIOError
-
     server._send = refuse
     server._outgoing.write(bytes(PIECE))
     server._answer()
