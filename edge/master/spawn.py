@@ -158,7 +158,7 @@ def _settle_in(heritage: Heritage) -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     config: Config = heritage.config
     fd = heritage.logs.get("errors")
-    error_log.set_up(config.log.errors, level=config.log.level, process=name, fd=None if fd is None else os.dup(fd))
+    error_log.set_up(config.log.errors, level=config.log.level, process=name, fd=fd)
     faulthandler.enable()
 
 

@@ -134,7 +134,7 @@ class Worker:
         if target == "off":
             return None
         fd = self.heritage.logs.get("access")
-        return AccessLog(Sink(target, None if fd is None else os.dup(fd)), make_format(self.config.log.format))
+        return AccessLog(Sink(target, fd), make_format(self.config.log.format))
 
     def _connect(self, door: Door) -> ServerConnection:
         return ServerConnection(door.scheme, self._limits, door.memo)
