@@ -219,3 +219,22 @@ def test_a_store_that_cannot_be_opened_is_said_on_the_channel(folder, pair):
     assert message is not None
     assert message.word is Word.FAILED
     assert b"cannot be opened" in message.payload
+
+
+def test_its_logs_go_on_in_the_files_the_master_has_opened_anew(folder, tmp_path, pair):
+    """What was written to the old number lands in the new file, and nothing holds the old file any more."""
+    ours, theirs = pair
+    inherited = heritage(folder, theirs)
+    old, new = (os.open(tmp_path / name, os.O_WRONLY | os.O_CREAT) for name in ("old", "new"))
+    inherited.logs = {"errors": old}
+    ours.send(Word.REOPEN_LOGS, b"errors", [new])
+    ours.send(Word.LEAVE)
+    before = set(os.listdir("/proc/self/fd"))
+
+    assert main(inherited) == 0
+    os.write(old, b"said after")
+    assert (tmp_path / "new").read_bytes() == b"said after"
+    assert (tmp_path / "old").read_bytes() == b""
+    assert len(before) >= len(os.listdir("/proc/self/fd"))
+    os.close(old)
+    os.close(new)
