@@ -65,7 +65,7 @@ class Flight:
         is_ours: this worker fetches.
         draft: what the reply will be when stored.
         body_id: of the body in the store, 0 if none is written.
-        landed: bytes.
+        landed: bytes; the first ``stored`` of them can be read from the store.
         fault: why it will not be complete, if it broke off while landing.
         followers: exchanges that wait for another worker's flight.
         unstored: it goes on without the store: joiners get pieces from memory only, and hold it back if they are slow.
@@ -84,6 +84,7 @@ class Flight:
         "key",
         "landed",
         "state",
+        "stored",
         "unstored",
     )
 
@@ -95,6 +96,7 @@ class Flight:
         self.draft: Copy | None = None
         self.body_id = 0
         self.landed = 0
+        self.stored = 0
         self.fault: Fault | None = None
         self.unstored = False
         self.followers = 0
@@ -119,6 +121,8 @@ class Flight:
         """One more piece has landed."""
         self._at_hand[self.landed] = data
         self.landed += len(data)
+        if not self.unstored:
+            self.stored = self.landed
         if not self.unstored and len(self._at_hand) > AT_HAND:
             self._at_hand.popitem(last=False)
         self.changed()
@@ -151,16 +155,25 @@ class Flight:
             await self._lot.park()
         raise OriginFault("nobody reads this reply any more", reply=None, word="connection_terminated")
 
-    @contextmanager
-    def reading(self, store: Store | None) -> Iterator[Reader]:
-        """Read from the first piece on."""
+    def seat(self, store: Store | None) -> Reader:
+        """Make a reader from the first piece on. It counts as one at once, and until :meth:`leave`."""
         reader = Reader(self, store)
         self._readers.add(reader)
+        return reader
+
+    def leave(self, reader: Reader) -> None:
+        """*reader* reads no more: nothing is held back for it."""
+        self._readers.discard(reader)
+        self.changed()
+
+    @contextmanager
+    def reading(self, store: Store | None) -> Iterator[Reader]:
+        """Read from the first piece on, while the block lasts."""
+        reader = self.seat(store)
         try:
             yield reader
         finally:
-            self._readers.discard(reader)
-            self.changed()
+            self.leave(reader)
 
     def at_hand(self, start: int) -> bytes | None:
         """Return the piece that begins at *start*, if it is kept in memory."""
@@ -187,8 +200,8 @@ class Reader:
         flight = self._flight
         if self.at < flight.landed:
             data = flight.at_hand(self.at)
-            if data is None and self._store is not None and flight.body_id:
-                data = self._store.read(flight.body_id, self.at, min(flight.landed, self.at + PIECE))
+            if data is None and self._store is not None and self.at < flight.stored:
+                data = self._store.read(flight.body_id, self.at, min(flight.stored, self.at + PIECE))
             if data is None:
                 raise OriginFault("what had landed is gone from the store", word="http_response_incomplete")
             self.at += len(data)
@@ -310,7 +323,7 @@ class Flights:
             self._over(flight, OriginFault("the fetch was given up", word="http_response_incomplete"))
             return
         if progress.landed_bytes > flight.landed:
-            flight.landed = progress.landed_bytes
+            flight.landed = flight.stored = progress.landed_bytes
             flight.changed()
         if progress.state is FillState.DONE:
             flight.end(State.LANDED)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge.worker.session import Exchange
 
 
-async def follow(means: Means, x: Exchange, flight: Flight, draft: Copy, fwd: str) -> None:
+async def follow(means: Means, x: Exchange, flight: Flight, draft: Copy, fwd: str, reader: Reader) -> None:
     """
     Send what a flight brings.
 
@@ -36,6 +36,7 @@ async def follow(means: Means, x: Exchange, flight: Flight, draft: Copy, fwd: st
         flight: whose head is known.
         draft: its head.
         fwd: why the origin was asked, for Cache-Status.
+        reader: a seat in the flight, the caller's to leave.
     """
     rooms = means.rooms
     eligible = rooms.is_coded(draft)
@@ -45,30 +46,29 @@ async def follow(means: Means, x: Exchange, flight: Flight, draft: Copy, fwd: st
     status = forwarded(
         fwd,
         ttl=ttl_at(rooms.now_s, draft.fresh_until_wall),
-        stored=not x.collapsed,
+        stored=not x.collapsed and not flight.unstored,
         collapsed=x.collapsed,
     )
-    with flight.reading(rooms.store) as reader:
-        shaped = shape_copy(rooms, x, draft, coding, length, status, eligible=eligible)
-        spans: list[bytes | Span] = [(0, -1)] if shaped.pieces is None else shaped.pieces
-        coder = means.coders.begin(coding, draft.length or None)
-        x.reply(shaped.head)
-        if shaped.head.framing is Framing.NONE:
-            x.end()
-            return
-        for piece in spans:
-            if isinstance(piece, bytes):
-                x.send(piece)
-                continue
-            start, end = piece
-            if reader.at > start:  # ranges need not come in order
-                with flight.reading(rooms.store) as again:
-                    await _send_span(means, x, again, start, end, coder)
-            else:
-                await _send_span(means, x, reader, start, end, coder)
-        if coder is not None:
-            x.send(coder.finish())
+    shaped = shape_copy(rooms, x, draft, coding, length, status, eligible=eligible)
+    spans: list[bytes | Span] = [(0, -1)] if shaped.pieces is None else shaped.pieces
+    coder = means.coders.begin(coding, draft.length or None)
+    x.reply(shaped.head)
+    if shaped.head.framing is Framing.NONE:
         x.end()
+        return
+    for piece in spans:
+        if isinstance(piece, bytes):
+            x.send(piece)
+            continue
+        start, end = piece
+        if reader.at > start:  # ranges need not come in order
+            with flight.reading(rooms.store) as again:
+                await _send_span(means, x, again, start, end, coder)
+        else:
+            await _send_span(means, x, reader, start, end, coder)
+    if coder is not None:
+        x.send(coder.finish())
+    x.end()
 
 
 async def _send_span(means: Means, x: Exchange, reader: Reader, start: int, end: int, coder: Encoder | None) -> None:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import trio
-
 from edge.cache.copy import IDENTITY, Copy
 from edge.cache.storing import NotStored, Unstored
 from edge.errors import ClientGone, OriginFault
@@ -126,13 +124,16 @@ async def _let_land(means: Means, errand: Errand, flight: Flight, draft: Copy, p
     flight.begin(draft, body_id)
     means.flights.ring()
     if x.is_attended:
+        reader = flight.seat(store)  # now, not when its task first runs: a flight without readers would be given up
 
         async def walk() -> None:
-            with x.bound():
-                await follow(means, x, flight, draft, errand.plan.fwd.value)
+            try:
+                with x.bound():
+                    await follow(means, x, flight, draft, errand.plan.fwd.value, reader)
+            finally:
+                flight.leave(reader)
 
         means.hand_over(x, walk)
-        await trio.lowlevel.checkpoint()  # it reads first, lest a flight without the store finds no reader
     try:
         while True:
             data = b"".join(pieces)

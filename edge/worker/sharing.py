@@ -99,7 +99,8 @@ async def _join(means: Means, flights: Flights, x: Exchange, plan: Fetch) -> boo
         draft = flight.draft
         if draft is None or flight.state is State.OVER or select(ask, [draft]) is None or draft.no_cache:
             return False
-        await follow(means, x, flight, draft, plan.fwd.value)
+        with flight.reading(means.rooms.store) as reader:
+            await follow(means, x, flight, draft, plan.fwd.value, reader)
     return True
 
 

@@ -1,0 +1,265 @@
+"""Clients that are slow, wrong, too many or too curious; and what origins are told about all of them."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+import trio
+
+from edge.config.tree import CacheConfig, Limits, Listener, Route, Timeouts
+from edge.exchange.recognise import MOST_HOPS
+from edge.observe import names
+from tests.kit.origin import Asked, Origin, Wire, reply
+
+
+def shop() -> Origin:
+    return Origin({b"*": reply(body=b"hello", cache_control="no-store")})
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: a\n\n" + b" " * 20000, 414),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 40000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 200 + b"\r\n", 431),
+        (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+        (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+    ],
+)
+async def test_a_message_that_is_not_understood_is_refused_and_the_connection_closed(
+    edge_at, tmp_path: Path, sent: bytes, status: int
+) -> None:
+    """The right 4xx, a reason in the log, and not a byte at the origin."""
+    origin = shop()
+    async with edge_at(tmp_path, origin=origin) as edge:
+        client = await edge.client()
+        with trio.fail_after(5):
+            await client.send(sent)
+            got = await client.reply()
+            rest = await client.at_end()
+        entries = await edge.settled(1)
+
+    assert status == got.status
+    assert b"close" == got.get(b"connection")
+    assert b"" == rest
+    assert "" != entries[0][13]
+    assert not [asked for asked in origin.asked if asked.body]
+
+
+async def test_a_body_larger_than_allowed_is_413(edge_at, tmp_path: Path) -> None:
+    """Announced, or found out."""
+    origin = shop()
+    async with edge_at(tmp_path, origin=origin, limits=Limits(body_bytes=10)) as edge:
+        client = await edge.client()
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n")
+        said = await client.reply()
+        client = await edge.client()
+        await client.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + b"5\r\nhello\r\n" * 3)
+        found = await client.reply()
+
+    assert (413, 413) == (said.status, found.status)
+
+
+async def test_who_dawdles_is_closed_and_told_why(edge_at, tmp_path: Path, autojump_clock) -> None:
+    """Head and body: 408. Idle: a plain close. Each counted."""
+    origin = shop()
+    timeouts = Timeouts(head_s=5, body_s=7, idle_s=20)
+    async with edge_at(tmp_path, origin=origin, timeouts=timeouts) as edge:
+        half_a_head = await edge.client()
+        await half_a_head.send(b"GET / HTTP/1.1\r\nHo")
+        half_a_body = await edge.client()
+        await half_a_body.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello")
+        idle = await edge.client()
+        await idle.get("/")
+        head = await half_a_head.reply()
+        body = await half_a_body.reply()
+        started = trio.current_time()
+        assert b"" == await idle.at_end()
+        waited = trio.current_time() - started
+        counts = {word: edge.count(names.TIMEOUTS[word]) for word in ("head", "body", "idle")}
+
+    assert (408, 408) == (head.status, body.status)
+    assert waited <= 23
+    assert {"head": 1, "body": 1, "idle": 1} == counts
+
+
+async def test_a_client_that_takes_nothing_is_let_go(edge_at, tmp_path: Path, autojump_clock) -> None:
+    """A reader that stalls holds its buffer no longer than the write deadline."""
+
+    async def pour(_: Asked, wire: Wire) -> None:
+        await wire.send(
+            b"HTTP/1.1 200 X\r\ncache-control: no-store\r\ncontent-length: 9000000\r\n\r\n" + b"x" * 9_000_000
+        )
+
+    origin = Origin({b"/": pour})
+    async with edge_at(tmp_path, origin=origin, timeouts=Timeouts(write_s=10)) as edge:
+        client = await edge.client()
+        await client.ask("/")
+        await trio.sleep(15)
+        entries = await edge.settled(1)
+        stalled = edge.count(names.TIMEOUTS["write"])
+
+    assert 1 == stalled
+    assert 200 == entries[0][4]
+    assert "connection_terminated" == entries[0][12]
+
+
+async def test_more_connections_than_allowed_are_not_kept(edge_at, tmp_path: Path) -> None:
+    """The limit is per worker; who is in stays in."""
+    async with edge_at(tmp_path, origin=shop(), limits=Limits(connections=2)) as edge:
+        clients = [await edge.client() for _ in range(2)]
+        import socket
+
+        ours, theirs = socket.socketpair()
+        edge.worker._welcome(theirs, "", edge.worker.doors.plain(edge.listener))
+        with ours:
+            assert b"" == ours.recv(1)
+        assert 200 == (await clients[0].get("/")).status
+        assert 1 == edge.count(names.SESSIONS_REFUSED)
+
+
+async def test_the_origin_learns_who_asks_and_cannot_be_lied_to(edge_at, tmp_path: Path) -> None:
+    """What a stranger says about himself is dropped; what a proxy of ours says is passed on and believed in the log."""
+    origin = shop()
+    lies = {
+        "X_Forwarded_For": "6.6.6.6",
+        "X_Forwarded_Proto": "https",
+        "X_Real_IP": "6.6.6.6",
+        "Forwarded": "for=6.6.6.6",
+    }
+    async with edge_at(tmp_path, origin=origin) as edge:
+        await (await edge.client()).get("/", **lies)
+        stranger = (await edge.settled(1))[0]
+    first = origin.asked[0]
+    origin = shop()
+    async with edge_at(tmp_path, origin=origin, trusted_proxies=(ip_network("192.0.2.0/24"),)) as edge:
+        await (await edge.client()).get("/", X_Forwarded_For="6.6.6.6", X_Forwarded_Proto="https", X_Request_ID="abc")
+        friend = (await edge.settled(1))[0]
+    second = origin.asked[0]
+
+    assert (b"192.0.2.7", b"http", b"shop.example", b"1.1 edge") == tuple(
+        first.get(name) for name in (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"via")
+    )
+    assert first.get(b"x-real-ip") is None
+    assert first.get(b"forwarded") is None
+    assert first.get(b"x-request-id")
+    assert "192.0.2.7" == stranger[1]
+    assert (b"6.6.6.6, 192.0.2.7", b"https", b"abc") == tuple(
+        second.get(name) for name in (b"x-forwarded-for", b"x-forwarded-proto", b"x-request-id")
+    )
+    assert ("6.6.6.6", "abc") == (friend[1], friend[11])
+
+
+async def test_fields_of_one_connection_end_with_it(edge_at, tmp_path: Path) -> None:
+    """RFC 9110 §7.6.1, in both directions."""
+    origin = Origin(
+        {
+            b"/": b"HTTP/1.1 200 X\r\nconnection: x-hop, keep-alive\r\nkeep-alive: timeout=5\r\nx-hop: 1\r\ncontent-length: 0\r\n\r\n"
+        }
+    )
+    async with edge_at(tmp_path, origin=origin) as edge:
+        got = await (await edge.client()).get(
+            "/", Connection="x-mine", X_Mine="1", TE="gzip", Proxy_Authorization="secret"
+        )
+
+    assert got.get(b"x-hop") is None
+    assert got.get(b"keep-alive") is None
+    assert origin.asked[0].get(b"x-mine") is None
+    assert origin.asked[0].get(b"te") is None
+    assert origin.asked[0].get(b"proxy-authorization") is None
+
+
+async def test_nobody_is_sent_in_circles(edge_at, tmp_path: Path) -> None:
+    """A route that leads back here is noticed."""
+    origin = shop()
+    async with edge_at(tmp_path, origin=origin) as edge:
+        client = await edge.client()
+        few = await client.get("/", Via=", ".join(["1.1 edge"] * MOST_HOPS))
+        many = await client.get("/", Via=", ".join(["1.1 edge"] * (MOST_HOPS + 1)))
+
+    assert (200, 508) == (few.status, many.status)
+    assert b"edge; error=proxy_loop_detected" == many.get(b"proxy-status")
+
+
+async def test_a_host_nobody_routes_is_404(edge_at, tmp_path: Path) -> None:
+    """And the connection goes on."""
+    origin = shop()
+    async with edge_at(tmp_path, origin=origin, routes=(Route("shop.example", "/", "shop"),)) as edge:
+        client = await edge.client()
+        strange = await client.get("/", host="evil.example", Accept="text/html")
+        known = await client.get("/")
+
+    assert (404, 200) == (strange.status, known.status)
+    assert strange.get(b"content-type").startswith(b"text/html")
+
+
+async def test_operators_are_told_what_they_ask(edge_at, tmp_path: Path) -> None:
+    """/metrics, /healthz, /readyz; and nothing else."""
+    door = Listener("127.0.0.1:1")
+    async with edge_at(tmp_path, origin=shop()) as edge:
+        await (await edge.client()).get("/")
+        edge.count(names.BUGS)
+        admin = await edge.client(listener=door)
+        for session in edge.worker.fast.sessions.values():
+            if session.door.listener is door:
+                session.door.is_admin = True
+        metrics = await admin.get("/metrics")
+        health = await admin.get("/healthz")
+        ready = await admin.get("/readyz")
+        other = await admin.get("/etc/passwd")
+        posted = await admin.get("/healthz", method="POST", Content_Length="0")
+        edge.worker.is_leaving = True
+        leaving = await admin.get("/readyz")
+
+    assert [200, 200, 200, 404, 405, 503] == [got.status for got in (metrics, health, ready, other, posted, leaving)]
+    assert b'edge_requests_total{cache="uri-miss"} 1.0' in metrics.body
+    assert b"edge_sessions_open 2.0" in metrics.body
+    assert b"edge_workers_ready 1.0" in metrics.body
+
+
+async def test_a_store_without_room_serves_and_says_so_once(edge_at, tmp_path: Path, caplog) -> None:
+    """Served, not stored, counted, and logged once a minute."""
+    noise = __import__("random").Random(1).randbytes(200_000)
+    origin = Origin({b"*": reply(body=noise, cache_control="max-age=60")})
+    cache = CacheConfig(tmp_path, 1 << 20, 1 << 20)
+    async with edge_at(tmp_path, origin=origin, cache=cache) as edge:
+        client = await edge.client()
+        with trio.fail_after(20):
+            for number in range(12):
+                got = await client.get(f"/{number}")
+                assert noise == got.body
+        full = edge.count(names.CACHE_FULL)
+
+    assert full >= 5
+    assert 1 == sum("has no room" in record.message for record in caplog.records)
+
+
+async def test_the_access_log_has_one_line_per_exchange(edge_at, tmp_path: Path) -> None:
+    """JSON that parses, in the words of the RFCs."""
+    from edge.config.tree import Log
+
+    path = tmp_path / "access.log"
+    origin = Origin({b"*": reply(body=b"hello", cache_control="max-age=60")})
+    async with edge_at(tmp_path / "cache", origin=origin, log=Log(access=path)) as edge:
+        client = await edge.client()
+        await client.get("/a", User_Agent='mo"zilla')
+        await client.get("/a", User_Agent='mo"zilla')
+        await edge.settled(2)
+        edge.count(names.BUGS)
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+
+    assert ["uri-miss", "hit"] == [line["cache"] for line in lines]
+    assert {"192.0.2.7"} == {line["client"] for line in lines}
+    assert {'mo"zilla'} == {line["agent"] for line in lines}
+    assert lines[0]["origin"].startswith("shop/127.0.0.1:")
