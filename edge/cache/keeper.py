@@ -171,8 +171,7 @@ def main(heritage: Heritage) -> int:
     poll = select.poll()
     poll.register(heritage.channel.fileno(), select.POLLIN)
     poll.register(heritage.bells.fd(heritage.slot), select.POLLIN)
-    heritage.row.ready = True
-    heritage.channel.send(Word.READY)
+    heritage.channel.send(Word.READY)  # and its row is not: nobody can connect to a keeper
     try:
         while True:
             for _ in keeper.work():

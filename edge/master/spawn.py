@@ -170,7 +170,8 @@ def _stdin_from_nothing() -> None:
 
 def _last_words(heritage: Heritage, error: BaseException) -> None:
     with contextlib.suppress(Exception):
-        if isinstance(error, OSError) and not heritage.row.ready:  # the world's doing, not ours: a sentence says it
+        is_starting = heritage.place >= 0 and not heritage.row.ready
+        if is_starting and isinstance(error, OSError):  # the world's doing, not ours: a sentence says it
             _log.critical("cannot start: %s", error)
         else:
             _log.critical("ended by an error of its own", exc_info=error)

@@ -86,7 +86,7 @@ class Staff:
                 desk.roster.said_ready(child.pid, desk.clock.mono())
                 if child.state is State.READY:
                     desk.setbacks.became_ready(child.place)
-                    desk.house.estate.scoreboard.row(child.slot).ready = True
+                    desk.house.estate.scoreboard.row(child.slot).ready = not child.is_keeper
             case Word.FAILED:
                 desk.roster.said_failed(child.pid, payload)
             case Word.RELOADED:
