@@ -82,6 +82,7 @@ class Fetch:
         stale: the copy that may be used if the origin fails, and is asked about.
         others: copies for other selecting fields, whose tags may save the body.
         shared: others who want the same may join, and the reply may be stored.
+        stamp: of the key when the cache was asked; while it stands, so does this decision.
     """
 
     aim: Aim
@@ -89,6 +90,7 @@ class Fetch:
     stale: Stale | None = None
     others: list[Copy] = field(default_factory=list)
     shared: bool = False
+    stamp: int = -1
 
 
 @dataclass(slots=True)

@@ -165,6 +165,7 @@ class Rooms:
             return unmet(known, self.now_wall)
         assert isinstance(found, Stale | Miss)
         fetch = fetch_for(known, found)
+        fetch.stamp = stamp
         if fetch.shared and (self.store is None or self.shunned.is_shunned(ask.hash, self.now_s)):
             fetch.shared = False
             if ask.range is not None or ask.is_conditional:
@@ -175,6 +176,11 @@ class Rooms:
             if decision is not None:
                 return ServeStale(decision, fetch)
         return fetch
+
+    def stands(self, known: Known, fetch: Fetch) -> bool:
+        """Whether nothing has happened to the key since *fetch* was decided, so that deciding again would say the same."""
+        key_hash = known.ask.hash
+        return fetch.stamp == self.stamps.read(key_hash) and not self.shunned.is_shunned(key_hash, self.now_s)
 
     def _copies(self, key: bytes, stamp: int) -> list[Copy]:
         if self.store is None:
@@ -200,7 +206,7 @@ class Rooms:
             if body is None:
                 return None
             serve = self.ready(copy, coding, body, stamp, eligible=eligible)
-        if known.direct:
+        if known.direct and not (copy.no_cache or copy.is_invalid):  # these are asked about, however fresh they are
             known.serve = serve
         return serve
 

@@ -20,7 +20,7 @@ from edge.errors import OriginFault
 from edge.exchange.decision import Fetch
 from edge.message.head import Framing
 from edge.observe import names
-from edge.observe.ledger import add_durations
+from edge.observe.ledger import add_duration
 from edge.origin.request import Aim, OriginRequest, origin_request, sent_request_id
 from edge.worker.confirming import confirm, hear_head, serve_stale
 from edge.worker.landing import keep
@@ -130,7 +130,7 @@ def note(means: Means, x: Exchange, ox: OriginExchange, reply: ReplyHead, asked_
     x.origin_s = means.clock.mono() - asked_mono
     at = means.origin_cells[origin.name]
     cells[at.replies + min(reply.status // 100, 5) - 1] += 1
-    add_durations([x.origin_s], at.duration, cells)
+    add_duration(x.origin_s, at.duration, cells)
     if ox.reused:
         cells[names.ORIGIN_REUSED] += 1
     if ox.attempts > 1:

@@ -34,7 +34,7 @@ from edge.exchange.decision import Answer, Serve
 from edge.exchange.send import send_answer, send_refusal, send_serve
 from edge.http.events import Body, End, Request, Wait
 from edge.observe import names
-from edge.tls.hello import NEED_DATA, NotTls, peek_hello
+from edge.tls.hello import NEED_DATA, NO_COMMON_PROTOCOL, NotTls, peek_hello
 from edge.tls.stream import PlainStream, Ready, TlsStream
 from edge.worker.deadlines import NEVER, Deadlines
 from edge.worker.session import Exchange, Phase, Session, Waiting
@@ -449,6 +449,10 @@ class FastLane:
                     return False
                 if isinstance(hello, NotTls):
                     self._not_tls(session, hello)
+                    return False
+                if not hello.speaks(b"http/1.1"):
+                    session.sock.send(NO_COMMON_PROTOCOL)
+                    self._failed_handshake(session, ClientFault(f"offers only {hello.alpn!r}"))
                     return False
                 session.door = self.door_for(session.door.listener, hello.server_name)
                 assert session.door.context is not None

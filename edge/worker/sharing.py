@@ -47,7 +47,7 @@ async def fetch(means: Means, x: Exchange, plan: Fetch) -> Decision | None:
         if flight is not None:
             try:
                 # Whoever had the key until now may have stored what we want.
-                decision = means.rooms.decide(known)
+                decision = plan if means.rooms.stands(known, plan) else means.rooms.decide(known)
                 if type(decision) is Fetch and decision.shared:
                     means.cells[names.FLIGHTS] += 1
                     await ask(means, x, decision, flight)
