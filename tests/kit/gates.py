@@ -18,13 +18,20 @@ class Download:
         begun: set when the first half is on its way.
     """
 
-    def __init__(self, half: int = 300_000, *, cache_control: str = "no-store", head_at_once: bool = True) -> None:
+    def __init__(
+        self,
+        half: int = 300_000,
+        *,
+        cache_control: str = "no-store",
+        content_type: str = "application/octet-stream",
+        head_at_once: bool = True,
+    ) -> None:
         self.first = bytes(range(256)) * (half // 256)
         self.second = self.first[::-1]
         self.begun = trio.Event()
         self.go_on = trio.Event()
         self.times = 0
-        self._cache_control = cache_control
+        self._fields = {"cache_control": cache_control, "content_type": content_type}
         self._head_at_once = head_at_once
 
     @property
@@ -33,7 +40,7 @@ class Download:
 
     async def __call__(self, asked: Asked, wire: Wire) -> None:
         self.times += 1
-        whole = reply(body=self.body, cache_control=self._cache_control, content_type="application/octet-stream")
+        whole = reply(body=self.body, **self._fields)
         if not self._head_at_once:
             self.begun.set()
             await self.go_on.wait()

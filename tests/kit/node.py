@@ -160,13 +160,13 @@ class Node:
                 process_group=0,
             )
 
-    async def complete(self, *, since: int = 0) -> int:
-        """Wait until a generation is complete; return its number."""
+    async def complete(self, *, since: int = 0, program_ended: bool = False) -> int:
+        """Wait until a generation is complete; return its number. *program_ended*: another has taken over."""
 
         def look() -> re.Match[str] | None:
             assert self.master is not None
             found = re.search(r"generation (\d+) is complete", self.log()[since:])
-            assert found or self.master.poll() is None, f"it ended with {self.master.poll()}\n{self.tail()}"
+            assert found or program_ended or self.master.poll() is None, f"it ended with {self.master.poll()}\n{self.tail()}"
             return found
 
         return int((await until(look, why=self.tail)).group(1))
