@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 import trio
@@ -232,3 +233,48 @@ async def test_what_was_stored_before_a_kill_is_whole_after_it(node_at, origin):
 
         assert [body_of(b"/kept/%d" % number) for number in range(8)] == bodies
         assert asked == len(origin.asked)
+
+
+@pytest.mark.slow
+async def test_a_new_master_starts_while_the_orphans_of_a_killed_one_still_drain(node_at, origin):
+    """As systemd does when it restarts the unit after a crash with KillMode=process."""
+    origin.pages = {b"/download": (download := Download()), **origin.pages}
+    async with node_at() as node:
+        orphans = node.workers
+        caller = await node.client()
+        await caller.ask("/download")
+        await download.begun.wait()
+        first = node.master
+        first.kill()
+        first.wait()
+        try:
+            await node.said("the master is gone; leaving")
+            await until(lambda: sum(os.path.exists(f"/proc/{pid}") for pid in orphans) == 1, why=node.tail)
+            (node.folder / "edge.pid").unlink()
+            await node.start()
+            async with load(node) as tally:
+                await tally.more(100)
+            tally.assert_clean()
+            download.go_on.set()
+
+            assert (await caller.reply()).body == download.body
+            await until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in orphans), why=node.tail)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(first.pid, signal.SIGKILL)
+
+
+@pytest.mark.slow
+async def test_a_stopped_worker_does_not_hold_up_a_reload(node_at):
+    async with node_at(server={"workers": 2, "hang": "1s", "pid_file": "edge.pid"}) as node:
+        old = node.workers
+        os.kill(old[0], signal.SIGSTOP)
+        since = len(node.log())
+        node.config["compression"] = {"min_length": 900}
+        node.write()
+        node.signal(signal.SIGHUP)
+        await node.complete(since=since)
+        async with load(node) as tally:
+            await tally.more(50)
+        await until(lambda: not {*old} & {*node.workers}, why=node.tail)
+        tally.assert_clean()

@@ -116,8 +116,8 @@ async def test_a_cache_that_root_has_filled_goes_on_under_another_user(folder, o
         made.write()
         await made.start()
         got = await (await made.client()).get("/kept/1")
-        [kept] = [target for target in origin.paths() if target == b"/kept/1"]
 
+        assert [b"/kept/1"] == origin.paths()
         assert b"hit" in got.get(b"cache-status")
         assert {pwd.getpwnam(USER).pw_uid} == {path.stat().st_uid for path in (folder / "cache").iterdir()}
 

@@ -232,7 +232,10 @@ async def test_a_reply_that_was_under_way_during_an_invalidation_is_not_kept(nod
 
     origin.pages = {b"/shelf": slow_shelf}
     async with node_at() as node:
-        [[early, late], [writer]] = [*await node.clients_of(node.workers[0], each=2), *await node.clients_of(node.workers[1])]
+        [[early, late], [writer]] = [
+            *await node.clients_of(node.workers[0], each=2),
+            *await node.clients_of(node.workers[1]),
+        ]
         await early.ask("/shelf")
         await begun.wait()
         assert await post(writer, "/shelf") == 204
