@@ -1,0 +1,118 @@
+"""What operators are told, by any worker for the whole node."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.exchange.admin import Admin
+from edge.message.head import Framing
+from edge.observe import names
+from edge.observe.metrics import Gauge
+from edge.share.counters import Counters
+from edge.share.scoreboard import Scoreboard
+from tests.cache import kit
+from tests.exchange.kit import NOW, Desk, door
+
+
+class Office:
+    """An admin of two workers, and what it goes by."""
+
+    def __init__(self):
+        self.counters = Counters(names.NAMES, 2, names.GAUGES)
+        self.scoreboard = Scoreboard(2)
+        self.is_leaving = False
+        self.admin = Admin(
+            self.counters,
+            self.scoreboard,
+            names.assign_origins(["shop"]),
+            lambda: [Gauge("edge_answer", "What it is.", 42)],
+            lambda: self.is_leaving,
+        )
+
+    def ask(self, target, method="GET", fields={}):
+        return self.admin(kit.head(target, method, fields), NOW)
+
+
+@pytest.fixture
+def office():
+    return Office()
+
+
+def test_metrics_are_the_whole_nodes(office):
+    office.counters.slot(0)[names.SESSIONS] = 3
+    office.counters.slot(1)[names.SESSIONS] = 4
+    office.scoreboard.row(1).ready = True
+    answer = office.ask("/metrics")
+    lines = answer.body.decode().splitlines()
+
+    assert 200 == answer.head.status
+    assert "edge_workers_ready 1.0" in lines
+    assert "edge_answer 42.0" in lines
+    assert any(line.startswith("edge_sessions_total") and line.endswith(" 7.0") for line in lines)
+    assert any('origin="shop"' in line for line in lines)
+
+
+def test_metrics_come_in_the_form_that_is_asked_for(office):
+    plain = office.ask("/metrics").head.get(b"content-type")
+    newer = office.ask("/metrics", fields={"accept": "application/openmetrics-text"}).head.get(b"content-type")
+
+    assert (True, True) == (plain.startswith(b"text/plain"), newer.startswith(b"application/openmetrics-text"))
+
+
+def test_who_answers_is_healthy(office):
+    assert (200, b"ok\n") == ((answer := office.ask("/healthz")).head.status, answer.body)
+
+
+@pytest.mark.parametrize(
+    ("ready", "leaving", "status"), [(True, False, 200), (True, True, 503), (False, False, 503), (False, True, 503)]
+)
+def test_ready_is_who_takes_connections_and_stays(office, ready, leaving, status):
+    office.scoreboard.row(0).ready = ready
+    office.is_leaving = leaving
+
+    assert status == office.ask("/readyz").head.status
+
+
+def test_the_front_page_says_what_there_is(office):
+    assert [b"/metrics", b"/healthz", b"/readyz"] == office.ask("/").body.split()
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/", "/nothing"])
+def test_a_head_gets_the_same_head_and_no_body(office, path):
+    whole, head = office.ask(path), office.ask(path, "HEAD")
+
+    assert (b"", Framing.NONE) == (head.body, head.head.framing)
+    assert (whole.head.status, len(whole.body)) == (head.head.status, head.head.length)
+
+
+def test_a_query_changes_nothing(office):
+    assert 200 == office.ask("/healthz?now").head.status
+
+
+def test_elsewhere_is_nothing(office):
+    assert 404 == office.ask("/etc/passwd").head.status
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE", "OPTIONS"])
+def test_operators_can_only_look(office, method):
+    answer = office.ask("/metrics", method)
+
+    assert (405, b"GET, HEAD", "http_request_denied") == (
+        answer.head.status,
+        answer.head.get(b"allow"),
+        answer.word,
+    )
+
+
+def test_nothing_an_operator_is_told_is_kept_by_anyone(office):
+    assert {b"no-store"} == {office.ask(path).head.get(b"cache-control") for path in ("/metrics", "/healthz", "/x")}
+
+
+def test_the_operators_door_leads_to_the_admin_and_no_other_does(office, folder):
+    desk = Desk(None)
+    desk.rooms._admin = office.admin
+    known = desk.rooms.recognise(kit.head("/healthz"), door(is_admin=True))
+    other = desk.rooms.recognise(kit.head("/healthz"), door())
+
+    assert b"ok\n" == desk.rooms.decide(known).body
+    assert other.answer is None

@@ -1,0 +1,116 @@
+"""What a head means here, worked out once: for whom, by which door, and whether it may pass."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.config.tree import Listener, Route
+from edge.exchange.recognise import MOST_HOPS, Door, recognise
+from edge.message.head import Framing
+from tests.cache import kit
+from tests.exchange.kit import NOW, SHOP, door
+
+ROUTE = Route(None, "/", "shop")
+
+
+def know(head=None, by=None, *, route=ROUTE, origins=None, https_port=443):
+    return recognise(
+        head or kit.head(),
+        by or door(),
+        lambda host, path: route,
+        {"shop": SHOP} if origins is None else origins,
+        kit.PREFERENCE,
+        https_port,
+    )
+
+
+def test_a_head_is_for_the_origin_of_its_route_and_remembers_it():
+    head = kit.head()
+    known = know(head)
+
+    assert (ROUTE, SHOP, None) == (known.route, known.origin, known.answer)
+    assert head.known is known
+
+
+def test_the_route_is_looked_for_by_host_and_path_without_port_and_query():
+    asked = []
+    head = kit.head("/a/b?c=d")
+    head.authority = b"shop.example:8443"
+
+    recognise(head, door(), lambda *what: asked.append(what), {}, (), 443)
+
+    assert [(b"shop.example", b"/a/b")] == asked
+
+
+@pytest.mark.parametrize("route", [None, Route(None, "/", "elsewhere")])
+def test_without_a_route_to_a_known_origin_it_is_404(route):
+    known = know(route=route)
+    answer = known.answer(NOW)
+
+    assert (404, "destination_not_found", "none") == (answer.head.status, answer.word, answer.outcome)
+    assert known.origin is None
+
+
+def test_a_redirecting_listener_sends_everyone_to_https():
+    plain = Door(Listener("127.0.0.1:80", redirect="https"), b"http")
+    answer = know(kit.head("/a?b"), plain, route=None).answer(NOW)
+
+    assert (308, b"https://shop.example/a?b") == (answer.head.status, answer.head.get(b"location"))
+
+
+def test_a_redirect_names_the_port_where_https_is_spoken():
+    plain = Door(Listener("127.0.0.1:80", redirect="https"), b"http")
+
+    assert b"https://shop.example:8443/x" == know(None, plain, https_port=8443).answer(NOW).head.get(b"location")
+
+
+def test_a_host_that_this_door_may_not_serve_is_misdirected():
+    """A certificate that demands client certificates is not got round by naming another host in the handshake."""
+    guarded = door(may_serve=lambda host: host == b"other.example")
+    answer = know(None, guarded).answer(NOW)
+
+    assert (421, "http_request_denied") == (answer.head.status, answer.word)
+
+
+def test_a_host_that_this_door_may_serve_passes():
+    assert know(None, door(may_serve=lambda host: host == b"shop.example")).answer is None
+
+
+@pytest.mark.parametrize(("hops", "refused"), [(0, False), (MOST_HOPS, False), (MOST_HOPS + 1, True)])
+def test_a_request_that_comes_round_again_and_again_is_a_loop(hops, refused):
+    via = {"via": ", ".join(["1.1 edge"] * hops)} if hops else {}
+    known = know(kit.head(fields=via))
+
+    assert refused == (known.answer is not None)
+    if refused:
+        answer = known.answer(NOW)
+        assert (508, "proxy_loop_detected") == (answer.head.status, answer.word)
+        assert b"proxy_loop_detected" in answer.head.get(b"proxy-status")
+
+
+def test_a_refusal_to_head_has_no_body():
+    answer = know(kit.head(method="HEAD"), route=None).answer(NOW)
+
+    assert (b"", Framing.NONE) == (answer.body, answer.head.framing)
+
+
+@pytest.mark.parametrize(
+    ("fields", "direct"),
+    [
+        ({}, True),
+        ({"cookie": "a=b", "accept-encoding": "br"}, True),
+        ({"if-none-match": '"1"'}, True),
+        ({"if-modified-since": 0}, True),
+        ({"cache-control": "max-age=0"}, False),
+        ({"range": "bytes=0-1"}, False),
+        ({"if-match": '"1"'}, False),
+        ({"if-unmodified-since": 0}, False),
+    ],
+)
+def test_a_prepared_copy_answers_directly_only_what_needs_no_second_look(fields, direct):
+    assert direct == know(kit.head(fields=fields)).direct
+
+
+@pytest.mark.parametrize("method", ["POST", "OPTIONS"])
+def test_what_passes_the_cache_by_is_never_answered_directly(method):
+    assert not know(kit.head(method=method)).direct
