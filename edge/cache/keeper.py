@@ -5,10 +5,11 @@ One niced child of the master. It sleeps until its channel or its bell says some
 what is due, portion by portion, looking at the channel between any two. In order of need:
 
 1. *orphans*: fills whose process died are failed, so that nobody waits for them;
-2. *graves*: bodies given up a while ago are removed; at once, when room is needed;
-3. *eviction*: above the high mark the least recently used copies go until the low one; so they do when something was refused
+2. *purges*: copies that a standing purge hits are removed, or marked, so that nobody needs to weigh them any more;
+3. *graves*: bodies given up a while ago are removed; at once, when room is needed;
+4. *eviction*: above the high mark the least recently used copies go until the low one; so they do when something was refused
    for want of room, until it would fit;
-4. *expiry*: now and then, copies that nobody can use any more.
+5. *expiry*: now and then, copies that nobody can use any more.
 
 A store that turned out to be damaged is left alone; it is set aside at the next start. The keeper writes in transactions of a
 fraction of a millisecond, because while it writes no worker can, and it may be descheduled in the middle: it is nice.
@@ -71,7 +72,17 @@ class Keeper:
         clock: a test sets its own.
     """
 
-    __slots__ = ("_clock", "_expire_mono", "_last_use", "_store", "_sweep_mono", "_upkeep", "evicted", "expired")
+    __slots__ = (
+        "_clock",
+        "_expire_mono",
+        "_last_use",
+        "_store",
+        "_sweep_mono",
+        "_upkeep",
+        "evicted",
+        "expired",
+        "purged",
+    )
 
     def __init__(self, store: Store, last_use: Callable[[int], int], clock: Clock = SYSTEM) -> None:
         self._store = store
@@ -82,6 +93,7 @@ class Keeper:
         self._expire_mono = clock.mono() + EXPIRE_S
         self.evicted = 0
         self.expired = 0
+        self.purged = 0
 
     def work(self) -> Iterator[None]:
         """Do all that is due now; yields between any two portions."""
@@ -93,7 +105,9 @@ class Keeper:
             self._upkeep.reap_readers()
             while self._upkeep.sweep_orphans(is_alive, self._clock.wall(), FORGET_S) >= PORTION:
                 yield
+            self._upkeep.forget_purges(self._clock.wall(), FORGET_S)
             yield
+        yield from self._purge()
         wished = self._upkeep.wished()
         is_tight = evict.to_free(self._store.used(), self._store.size, wished) > 0
         yield from self._clear_graves(self._clock.wall() + 1.0 if is_tight else self._clock.wall() - GRACE_S)
@@ -111,6 +125,29 @@ class Keeper:
             return LOOK_S
         room = evict.high(self._store.size) - self._store.used()
         return max(SOONEST_S, min(LOOK_S, room / WRITE_BYTES_S))
+
+    def _purge(self) -> Iterator[None]:
+        """Deal with what the purges hit that stand now; one that comes meanwhile has its own pass."""
+        purges = self._upkeep.purges()
+        if not purges:
+            return
+        after, count, is_first = b"", 0, True
+        while after or is_first:
+            is_first = False
+            portion = self._upkeep.purged(after, PORTION)
+            if portion is None:
+                return  # they stand, and the next look begins anew
+            keys, after = portion
+            for start in range(0, len(keys), EVICTED):
+                done = self._upkeep.purge(keys[start : start + EVICTED], self._clock.wall())
+                if done is None:
+                    return
+                count += done
+                yield
+            yield
+        self._upkeep.swept(purges)
+        self.purged += count
+        _log.info("%d copies purged", count)
 
     def _clear_graves(self, before_wall: float) -> Iterator[None]:
         while self._upkeep.clear_grave(before_wall, PORTION) != NONE_LEFT:

@@ -13,6 +13,8 @@ Layout, by database:
   a while, so that nobody's download is cut off because a newer reply has arrived; the keeper clears graves.
 - ``wishes``: what was refused for want of room, so that the keeper makes some; one record.
 - ``tombs``: key → when it was purged or invalidated. A reply that was asked for before is not stored after.
+- ``purges``: the purges of more than one key that stand (:mod:`edge.cache.purge`): one record with all of them, and one with its
+  version, so that a process reads them again only when they have changed.
 
 Ids are the transaction's number: they grow, and are never used twice in the life of a database.
 
@@ -23,10 +25,12 @@ Invariant: after a commit every chunk belongs to a copy, a fill or a grave, and 
 from __future__ import annotations
 
 import struct
+from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.cache import evict
 from edge.cache.copy import BodyRef, Copy, decode_copies, encode_copies
+from edge.cache.purge import NONE_STAND, Purge, Standing, decode_purges, encode_purges
 from edge.cache.storing import NotStored, Unstored, not_stored
 
 if TYPE_CHECKING:
@@ -49,10 +53,14 @@ SIZE_ROW: Final = struct.Struct(">16xQII")
 WHEN: Final = struct.Struct(">d")
 ID: Final = struct.Struct(">Q")
 CHUNK: Final = struct.Struct(">QI")
-DATABASES: Final = (b"copies", b"chunks", b"sizes", b"fills", b"heads", b"graves", b"tombs", b"wishes")
+DATABASES: Final = (b"copies", b"chunks", b"sizes", b"fills", b"heads", b"graves", b"tombs", b"wishes", b"purges")
 
 ROOM: Final = b"room"
 """Key of the one wish: bytes."""
+
+STANDING: Final = b"standing"
+VERSION: Final = b"version"
+"""Keys of the purges and of their version."""
 
 UNDATED: Final = 0.0
 """When something ended whose end had no clock at hand; the keeper dates it when it sees it first."""
@@ -71,6 +79,7 @@ class Records:
 
     __slots__ = (
         "_all",
+        "_standing",
         "chunk_bytes",
         "chunks",
         "copies",
@@ -78,6 +87,7 @@ class Records:
         "graves",
         "heads",
         "page_bytes",
+        "purges",
         "size",
         "sizes",
         "tombs",
@@ -90,7 +100,9 @@ class Records:
         self.chunk_bytes = self.page_bytes - PAGE_HEADER
         opened = [env.open_db(name) for name in DATABASES]
         self._all = tuple(opened)
-        self.copies, self.chunks, self.sizes, self.fills, self.heads, self.graves, self.tombs, self.wishes = opened
+        self.copies, self.chunks, self.sizes, self.fills, self.heads, self.graves, self.tombs, self.wishes = opened[:-1]
+        self.purges = opened[-1]
+        self._standing = NONE_STAND
 
     def used(self, txn: lmdb.Transaction) -> int:
         """Return the bytes of the pages in use. Cost: some 6 µs."""
@@ -118,7 +130,23 @@ class Records:
         tomb = txn.get(copy.key, None, self.tombs)
         if tomb is not None and WHEN.unpack(tomb)[0] >= copy.request_wall:
             return not_stored(Unstored.PURGED)
+        if self.standing(txn).refuses(copy):
+            return not_stored(Unstored.PURGED)
         return None
+
+    # Purges.
+
+    def standing(self, txn: lmdb.Transaction) -> Standing:
+        """Return the purges that stand. Cost: 0.3 µs while they do not change."""
+        version = txn.get(VERSION, b"", self.purges)
+        if version != self._standing.version:
+            self._standing = Standing(bytes(version), decode_purges(bytes(txn.get(STANDING, b"", self.purges))))
+        return self._standing
+
+    def write_purges(self, txn: lmdb.Transaction, purges: list[Purge]) -> None:
+        """Put all purges that stand. The version is random: one that was never committed must not be met again."""
+        txn.put(STANDING, encode_purges(purges), db=self.purges)
+        txn.put(VERSION, ID.pack(getrandbits(64)), db=self.purges)
 
     # Copies.
 

@@ -29,6 +29,7 @@ from edge.cache.copy import IDENTITY, BodyRef, Copy, decode_copies, decode_copy,
 from edge.cache.door import DAMAGED, Door
 from edge.cache.fill import Fill, FillState, FillView, Progress, is_alive, start_ticks
 from edge.cache.key import key_hash
+from edge.cache.purge import Purge, added, softened
 from edge.cache.records import DATABASES, ID, ROOM, UNDATED, WHEN, WHOLE_BYTES, Records
 from edge.cache.storing import NotStored, Unstored, not_stored
 
@@ -181,7 +182,7 @@ class Store:
             txn = self._begin(buffers=True)
             try:
                 data = txn.get(key, None, self._records.copies)
-                return [] if data is None else decode_copies(data)
+                return [] if data is None else self._records.standing(txn).weighed(decode_copies(data))
             finally:
                 txn.abort()
         except (lmdb.Error, msgspec.MsgspecError) as error:
@@ -371,12 +372,12 @@ class Store:
         stored = self._changed((key_hash(old.key),), change)
         return stored if isinstance(stored, Copy) else None
 
-    def delete(self, key: bytes, now_wall: float) -> int:
+    def delete(self, key: bytes, now_wall: float) -> int | NotStored:
         """
         Remove all copies of *key*. What was asked for before *now_wall* will not be stored any more.
 
         Returns:
-            How many there were.
+            How many there were; or why nothing could be changed.
         """
 
         def change(txn: lmdb.Transaction) -> int:
@@ -387,8 +388,47 @@ class Store:
             txn.put(key, WHEN.pack(now_wall), db=self._records.tombs)
             return len(copies)
 
-        count = self._changed((key_hash(key),), change)
-        return count if isinstance(count, int) else 0
+        return self._changed((key_hash(key),), change)
+
+    def soften(self, key: bytes, now_wall: float) -> int | NotStored:
+        """
+        End the freshness of all copies of *key* (:func:`edge.cache.purge.softened`). A reply asked for before is not stored.
+
+        Returns:
+            As :meth:`delete`.
+        """
+        return self._marked(key, now_wall, lambda copy: softened(copy, now_wall))
+
+    def purge(self, purge: Purge) -> NotStored | None:
+        """
+        Have a purge stand. When this returns it holds in every process, whatever number of copies it hits.
+
+        Returns:
+            None, or why nothing could be changed: STORE_BUSY if the keeper is too far behind.
+
+        Cost: one small transaction and the stamps, some 2 ms; everyone looks into the store again for every key he remembers.
+        """
+
+        def change(txn: lmdb.Transaction) -> NotStored | None:
+            purges = added(self._records.standing(txn).purges, purge)
+            if purges is None:
+                return not_stored(Unstored.STORE_BUSY)
+            self._records.write_purges(txn, purges)
+            return None
+
+        refused = self._changed((), change)
+        if refused is None and self._stamps is not None:
+            self._stamps.bump_all()
+        return refused
+
+    def is_late(self, copy: Copy) -> bool:
+        """Whether *copy*, which need not be stored, was asked for before a purge or invalidation that names it."""
+        try:
+            with self._begin() as txn:
+                return self._records.refusal(txn, copy) is not None
+        except (lmdb.Error, msgspec.MsgspecError) as error:
+            self._trouble(error)
+            return False
 
     def forget(self, copy: Copy, now_wall: float) -> None:
         """Remove one copy, if it is still there."""
@@ -402,24 +442,28 @@ class Store:
 
         self._changed((key_hash(copy.key),), change)
 
-    def mark_stale(self, key: bytes, now_wall: float) -> int:
+    def mark_stale(self, key: bytes, now_wall: float) -> int | NotStored:
         """
         Have every copy of *key* validated before its next use (RFC 9111 §4.4). A reply asked for before is not stored.
 
         Returns:
-            How many there were.
+            As :meth:`delete`.
         """
+        return self._marked(key, now_wall, lambda copy: msgspec.structs.replace(copy, is_invalid=True))
+
+    def _marked(self, key: bytes, now_wall: float, mark: Callable[[Copy], Copy]) -> int | NotStored:
+        """Put what *mark* makes of each copy of *key* in its place; what was asked for before comes too late."""
 
         def change(txn: lmdb.Transaction) -> int:
-            copies = self._records.read_copies(txn, key)
-            marked = [msgspec.structs.replace(copy, is_invalid=True) for copy in copies]
-            if marked:
-                self._records.write_copies(txn, key, marked)
+            copies = [mark(copy) for copy in self._records.read_copies(txn, key)]
+            if copies:
+                self._records.write_copies(txn, key, copies)
+                for copy in copies:
+                    self._records.note_size(txn, copy)
             txn.put(key, WHEN.pack(now_wall), db=self._records.tombs)
             return len(copies)
 
-        count = self._changed((key_hash(key),), change)
-        return count if isinstance(count, int) else 0
+        return self._changed((key_hash(key),), change)
 
     # What a fill asks for.
 

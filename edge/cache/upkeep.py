@@ -13,8 +13,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import lmdb
+import msgspec
+from msgspec.structs import replace
 
 from edge.cache import evict
+from edge.cache.copy import decode_copies
 from edge.cache.fill import FillState, Progress
 from edge.cache.key import key_hash
 from edge.cache.records import CHUNK, ID, ROOM, SIZE, SIZE_ROW, UNDATED, WHEN
@@ -22,6 +25,7 @@ from edge.cache.records import CHUNK, ID, ROOM, SIZE, SIZE_ROW, UNDATED, WHEN
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from edge.cache.purge import Purge
     from edge.cache.store import Store
 
 NONE_LEFT: Final = -1
@@ -189,6 +193,122 @@ class Upkeep:
                     fill = txn.get(key, None, self._records.fills)
                     if fill is None or Progress.read(bytes(fill)).state is not FillState.FILLING:
                         yield bytes(key), bytes(data)
+
+    def purges(self) -> list[Purge]:
+        """Return the purges whose copies are still to be dealt with."""
+        try:
+            with self._store._begin() as txn:
+                return [purge for purge in self._records.standing(txn).purges if not purge.is_swept]
+        except (lmdb.Error, msgspec.MsgspecError) as error:
+            self._store._trouble(error)
+            return []
+
+    def purged(self, after: bytes, limit: int) -> tuple[list[bytes], bytes] | None:
+        """
+        Look for copies that a standing purge hits.
+
+        Args:
+            after: where the portion before ended; empty to begin.
+            limit: keys to look at.
+
+        Returns:
+            The keys of such copies, and where this portion ended; empty at the end of the store. None if it could not be read.
+        """
+        found: list[bytes] = []
+        records = self._records
+        try:
+            with self._store._begin(buffers=True) as txn, txn.cursor(records.copies) as cursor:
+                standing = records.standing(txn)
+                if not (cursor.set_range(after + b"\0") if after else cursor.first()):
+                    return found, b""
+                for raw, data in islice(cursor, limit):
+                    after = bytes(raw)
+                    copies = decode_copies(data)
+                    if standing.weighed(copies) != copies:
+                        found.append(after)
+                return found, after
+        except (lmdb.Error, msgspec.MsgspecError) as error:
+            self._store._trouble(error)
+            return None
+
+    def purge(self, keys: Iterable[bytes], now_wall: float) -> int | None:
+        """
+        Remove, or end the freshness of, the copies of *keys* that standing purges hit; all in one transaction.
+
+        Returns:
+            How many; None if nothing could be changed.
+        """
+        hashes: list[int] = []
+
+        def change(txn: lmdb.Transaction) -> int:
+            count = 0
+            for key in keys:
+                copies = self._records.read_copies(txn, key)
+                left = self._records.standing(txn).weighed(copies)
+                if left == copies:
+                    continue
+                stay = {copy.copy_id: copy for copy in left}
+                for copy in copies:
+                    kept = stay.get(copy.copy_id)
+                    if kept is None:
+                        self._records.remove(txn, copy, now_wall)
+                    elif kept != copy:
+                        self._records.note_size(txn, kept)
+                    count += kept != copy
+                self._records.write_copies(txn, key, left)
+                hashes.append(key_hash(key))
+            return count
+
+        count = self._store._changed(hashes, change)
+        return count if isinstance(count, int) else None
+
+    def swept(self, purges: list[Purge]) -> None:
+        """Note that the copies that *purges* hit have been dealt with: only what comes late is weighed against them now."""
+
+        def change(txn: lmdb.Transaction) -> None:
+            standing = self._records.standing(txn).purges
+            done = [replace(purge, is_swept=True) if purge in purges else purge for purge in standing]
+            self._records.write_purges(txn, done)
+
+        self._store._changed((), change)
+
+    def forget_purges(self, now_wall: float, forget_s: float) -> None:
+        """
+        Forget the purges that were swept and that nothing can come too late for any more.
+
+        Args:
+            now_wall: seconds.
+            forget_s: how long an origin may take to answer. A body that is landing was asked for no longer before its head.
+        """
+        records = self._records
+
+        def is_over(purge: Purge, oldest_wall: float) -> bool:
+            return purge.is_swept and purge.when_wall + forget_s < min(oldest_wall, now_wall)
+
+        def change(txn: lmdb.Transaction) -> None:
+            oldest_wall = self._oldest_fill(txn)
+            standing = records.standing(txn).purges
+            records.write_purges(txn, [purge for purge in standing if not is_over(purge, oldest_wall)])
+
+        try:
+            with self._store._begin() as txn:
+                oldest_wall = self._oldest_fill(txn)
+                has_some = any(is_over(purge, oldest_wall) for purge in records.standing(txn).purges)
+        except (lmdb.Error, msgspec.MsgspecError) as error:
+            self._store._trouble(error)
+            return
+        if has_some:
+            self._store._changed((), change)
+
+    def _oldest_fill(self, txn: lmdb.Transaction) -> float:
+        """Return when the head arrived of the body that has been landing for longest."""
+        oldest_wall = float("inf")
+        with txn.cursor(self._records.fills) as cursor:
+            for _, data in cursor:
+                progress = Progress.read(bytes(data))
+                if progress.state is FillState.FILLING:
+                    oldest_wall = min(oldest_wall, progress.since_wall)
+        return oldest_wall
 
     def wished(self) -> int:
         """Return how many bytes were refused room since this was asked last; 0 if none were."""
