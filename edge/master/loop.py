@@ -146,6 +146,8 @@ class Master:
                 self._resize(desk.wish.places - 1)
             case signal.SIGHUP | signal.SIGUSR2 if self._takeover.is_under_way or desk.settled is None:
                 _log.warning("%s ignored: not while starting, or while another program takes over", number.name)
+                if number == signal.SIGHUP:
+                    self._reloading.decline("another program takes over")
             case signal.SIGHUP:
                 self._reloading.reload()
             case signal.SIGUSR2:

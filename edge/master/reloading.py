@@ -64,6 +64,14 @@ class Reloading:
                 _log.error("reload refused, nothing changed: %s", reason)
             desk.end_reload(f"reload refused: {reasons[0]}")
 
+    def decline(self, why: str) -> None:
+        """Do nothing, and say so: whoever asked systemd for a reload waits for its end."""
+        desk = self._desk
+        if desk.is_main and desk.settled is not None:
+            desk.house.notifier.reloading(desk.clock.mono())
+            desk.is_reloading = True
+            desk.end_reload(f"reload refused: {why}")
+
     def reopen_logs(self) -> None:
         """Open the log files anew, here and in every child that writes to them."""
         desk = self._desk

@@ -618,6 +618,23 @@ def test_a_new_program_that_does_not_start_changes_nothing(edge):
 
 
 @pytest.mark.slow
+def test_a_reload_while_a_new_program_starts_is_refused_and_over(edge):
+    """systemd waits for the end of every reload it has asked for."""
+    edge.start().ready()
+    before = edge.who()
+    edge.fault("hang-boot")
+    edge.signal(signal.SIGUSR2)
+    edge.hear("started the new program")
+    edge.signal(signal.SIGHUP)
+    edge.told("RELOADING=1")
+    status = edge.status("reload refused")
+    edge.told("READY=1")
+
+    assert "another program takes over" in status
+    assert edge.who() == before
+
+
+@pytest.mark.slow
 def test_a_stop_while_a_new_program_starts_ends_both(edge):
     edge.start().ready()
     edge.fault("hang-boot")
