@@ -10,12 +10,12 @@ Source: RFC 9110 §10.1.1, §15.4.5; RFC 9111 §4.3.3, §4.4; RFC 5861 §4.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from edge.cache.ask import Method
 from edge.cache.lookup import ERROR_STATUSES
 from edge.cache.refresh import conditions, confirmed, invalidated
-from edge.cache.storing import FOR_EVERYBODY, NotStored, Unstored, may_store
+from edge.cache.storing import NotStored, Unstored, may_store
 from edge.errors import OriginFault
 from edge.exchange.decision import Fetch
 from edge.message.head import Framing
@@ -23,7 +23,7 @@ from edge.observe import names
 from edge.observe.ledger import add_duration
 from edge.origin.request import Aim, OriginRequest, origin_request, sent_request_id
 from edge.worker.confirming import confirm, hear_head, serve_stale
-from edge.worker.landing import keep
+from edge.worker.landing import keep, note_not_kept
 from edge.worker.means import Errand, Means
 from edge.worker.passing import pass_on
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from edge.worker.flights import Flight
     from edge.worker.origin_exchange import OriginExchange
     from edge.worker.session import Exchange
-
-SHUN_S: Final = 120
-"""How long a key whose reply was not storable is fetched by everyone for himself (Varnish's hit-for-miss: 120 s)."""
 
 
 async def ask(means: Means, x: Exchange, plan: Fetch, flight: Flight | None) -> None:
@@ -167,9 +164,7 @@ async def _answered(means: Means, errand: Errand) -> None:
         await keep(means, errand, verdict)
         return
     if request.bypass is None and store is not None:
-        means.cells[names.CACHE_NOT_STORED] += 1
-        if verdict.reason in FOR_EVERYBODY:
-            rooms.shunned.shun(request.hash, int(means.clock.wall()) + SHUN_S)
+        note_not_kept(means, x, verdict.reason)
     errand.land(means.flights)
     if x.is_attended:
         with errand.bound():

@@ -68,7 +68,8 @@ class Flight:
         landed: bytes; the first ``stored`` of them can be read from the store.
         fault: why it will not be complete, if it broke off while landing.
         followers: exchanges that wait for another worker's flight.
-        unstored: it goes on without the store: joiners get pieces from memory only, and hold it back if they are slow.
+        unstored: it goes on without the store, for those who read it already: they get pieces from memory, and hold it
+            back if they are slow.
     """
 
     __slots__ = (
@@ -144,16 +145,16 @@ class Flight:
         with trio.move_on_after(BACKSTOP_S):
             await self._lot.park()
 
-    async def room(self) -> None:
-        """(Unstored) Wait until the slowest reader has left at most AT_HAND pieces; raises if nobody reads any more."""
+    async def room(self) -> bool:
+        """(Unstored) Wait until the slowest reader has left fewer than AT_HAND pieces; False if nobody reads any more."""
         while self._readers:
             slowest = min(reader.at for reader in self._readers)
             for start in [start for start in self._at_hand if start < slowest]:
                 del self._at_hand[start]
             if len(self._at_hand) < AT_HAND:
-                return
+                return True
             await self._lot.park()
-        raise OriginFault("nobody reads this reply any more", reply=None, word="connection_terminated")
+        return False
 
     def seat(self, store: Store | None) -> Reader:
         """Make a reader from the first piece on. It counts as one at once, and until :meth:`leave`."""
@@ -261,6 +262,8 @@ class Flights:
         """Claim the key for this worker; None if somebody has it."""
         if not self.claims.claim(key_hash):
             return None
+        if (followed := self.known.pop(key_hash, None)) is not None:
+            self._see(followed, is_flying=False)  # its flier gave the key back; our bell has not told us yet
         flight = Flight(key, key_hash, is_ours=True)
         self.known[key_hash] = flight
         return flight
@@ -279,10 +282,17 @@ class Flights:
 
     @contextmanager
     def joined(self, key: bytes, key_hash: int) -> Iterator[Flight]:
-        """Follow the flight that has the key, here or in another worker, while the block lasts."""
+        """
+        Follow the flight that has the key, here or in another worker, while the block lasts.
+
+        One that has the hash but another key brings nothing: it is OVER from the start.
+        """
         flight = self.known.get(key_hash)
         if flight is None:
             flight = self.known[key_hash] = Flight(key, key_hash, is_ours=False)
+        elif flight.key != key:
+            flight = Flight(key, key_hash, is_ours=True)
+            flight.end(State.OVER)
         if flight.is_ours:
             yield flight
             return
@@ -294,8 +304,8 @@ class Flights:
         finally:
             self._bells.waiting(self._slot, -1)
             flight.followers -= 1
-            if not flight.followers and self.known.get(key_hash) is flight:
-                del self.known[key_hash]
+            if not flight.followers:
+                self._forget(flight)
 
     def heard(self) -> None:
         """Our bell has rung: look at every flight of another worker."""
@@ -307,7 +317,10 @@ class Flights:
 
     def look(self, flight: Flight) -> None:
         """See in the store how far another worker's flight is."""
-        is_flying = self.claims.holder(flight.hash) is not None
+        self._see(flight, is_flying=self.claims.holder(flight.hash) is not None)
+
+    def _see(self, flight: Flight, *, is_flying: bool) -> None:
+        """Look, after the claim: what was stored before it was given back is then seen."""
         progress = self._store.progress_of(flight.key)
         if not flight.body_id:
             if progress is not None and progress.state is FillState.FILLING and is_flying:
@@ -327,11 +340,14 @@ class Flights:
             flight.changed()
         if progress.state is FillState.DONE:
             flight.end(State.LANDED)
-            self.known.pop(flight.hash, None)
+            self._forget(flight)
         elif progress.state is FillState.FAILED or not is_flying:
             self._over(flight, OriginFault("the fetch broke off", word="http_response_incomplete"))
 
     def _over(self, flight: Flight, fault: Fault | None = None) -> None:
         flight.end(State.OVER, fault)
+        self._forget(flight)
+
+    def _forget(self, flight: Flight) -> None:
         if self.known.get(flight.hash) is flight:
             del self.known[flight.hash]

@@ -2,7 +2,8 @@
 Keeping a reply: at once when it is here and short, else as it lands, readable by everyone from its first piece on.
 
 Decides how a reply gets into the store, not whether it may (:mod:`edge.cache.storing`). Without room in the store, and
-beyond ``max_object``, a flight goes on without it: the body goes from hand to hand, as fast as its slowest reader.
+beyond ``max_object``, a flight goes on without it: the body goes from hand to hand, as fast as its slowest reader, to those
+who read it already. Its key is given back at once, for nobody else can join any more.
 
 Invariant: every fill that was begun is committed or abandoned; a flight ends LANDED only when its body is complete.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge.cache.copy import IDENTITY, Copy
-from edge.cache.storing import NotStored, Unstored
+from edge.cache.storing import FOR_EVERYBODY, NotStored, Unstored
 from edge.errors import ClientGone, OriginFault
 from edge.exchange.send import whole
 from edge.message.head import Framing
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 WHOLE: Final = 256 * 1024
 """A reply that is here to its end, and no longer than this, is stored in one go and answered from memory."""
+
+SHUN_S: Final = 120
+"""How long a key whose reply was not storable is fetched by everyone for himself (Varnish's hit-for-miss: 120 s)."""
 
 
 async def keep(means: Means, errand: Errand, draft: Copy) -> None:
@@ -77,7 +81,7 @@ async def _keep_whole(means: Means, errand: Errand, draft: Copy, body: bytes) ->
         data = await means.coders.whole(coding, body)
         variants = {coding: data}
     kept = store.put(draft, body, variants=variants)
-    _count(means, x, kept)
+    note_kept(means, x, kept)
     if variants and isinstance(kept, Copy):
         means.cells[names.CACHE_VARIANTS] += 1
     errand.land(means.flights)
@@ -116,10 +120,7 @@ async def _let_land(means: Means, errand: Errand, flight: Flight, draft: Copy, p
     assert means.flights is not None
     fill = store.begin_fill(draft)
     body_id = 0
-    if isinstance(fill, NotStored):
-        _count(means, x, fill)
-        flight.unstored = True
-    else:
+    if not isinstance(fill, NotStored):
         body_id = fill.body_id
     flight.begin(draft, body_id)
     means.flights.ring()
@@ -134,6 +135,8 @@ async def _let_land(means: Means, errand: Errand, flight: Flight, draft: Copy, p
                 flight.leave(reader)
 
         means.hand_over(x, walk)
+    if isinstance(fill, NotStored):
+        _go_on_unstored(means, errand, flight, fill)
     try:
         while True:
             data = b"".join(pieces)
@@ -142,26 +145,37 @@ async def _let_land(means: Means, errand: Errand, flight: Flight, draft: Copy, p
                 if not isinstance(fill, NotStored):
                     refused = _append(fill, data, means.rooms.config.cache.max_object)
                     if refused is not None:
-                        _count(means, x, refused)
+                        _go_on_unstored(means, errand, flight, refused)
                         fill = refused
-                        flight.unstored = True
                 flight.land(data)
-                if flight.unstored:
-                    await flight.room()
+                if flight.unstored and not await flight.room():
+                    flight.end(State.OVER)
+                    return
             if not await _gather(errand.ox, pieces):
                 break
     except OriginFault as fault:
         if not isinstance(fill, NotStored):
             fill.abandon(Unstored.TRUNCATED)
         flight.end(State.OVER, fault)
+        origin = x.known.origin
+        assert origin is not None
+        means.cells[means.origin_cells[origin.name].faults] += 1
         return
     except BaseException:
         if not isinstance(fill, NotStored):
             fill.abandon(Unstored.CLIENT_LEFT)
         raise
     if not isinstance(fill, NotStored):
-        _count(means, x, fill.commit())
+        note_kept(means, x, fill.commit())
     flight.end(State.LANDED)
+
+
+def _go_on_unstored(means: Means, errand: Errand, flight: Flight, refused: NotStored) -> None:
+    """The store does not take (more of) it. Whoever comes from now on could not read it from its beginning."""
+    assert means.flights is not None
+    note_not_kept(means, errand.x, refused.reason)
+    flight.unstored = True
+    means.flights.touch_down(flight)
 
 
 def _append(fill: Fill, data: bytes, most: int) -> NotStored | None:
@@ -189,14 +203,24 @@ async def _gather(ox: OriginExchange, pieces: list[bytes]) -> bool:
     return bool(pieces)
 
 
-def _count(means: Means, x: Exchange, kept: Copy | NotStored) -> None:
-    """Count what was kept, or tell why it was not."""
-    cells = means.cells
+# -- what was kept, and what was not ------------------------------------------------------------------------
+
+
+def note_kept(means: Means, x: Exchange, kept: Copy | NotStored) -> None:
+    """Count a copy, and let its key be shared again; or note why there is none."""
     if isinstance(kept, Copy):
-        cells[names.CACHE_STORED] += 1
+        means.cells[names.CACHE_STORED] += 1
         means.rooms.shunned.forgive(x.known.ask.hash)
-        return
+    else:
+        note_not_kept(means, x, kept.reason)
+
+
+def note_not_kept(means: Means, x: Exchange, reason: Unstored) -> None:
+    """Count it; tell the operator of want of room; and let nobody wait for a reply that will be like this one."""
+    cells = means.cells
     cells[names.CACHE_NOT_STORED] += 1
-    if kept.reason is Unstored.STORE_FULL:
+    if reason in FOR_EVERYBODY:
+        means.rooms.shunned.shun(x.known.ask.hash, int(means.clock.wall()) + SHUN_S)
+    elif reason is Unstored.STORE_FULL:
         cells[names.CACHE_FULL] += 1
         means.rooms.say_full()
