@@ -52,11 +52,22 @@ class Memory:
         self._known: LRUCache[bytes, tuple[int, list[Copy]]] = LRUCache(KNOWN_KEYS)
         self.largest = size // LARGEST
 
-    def ready(self, copy: Copy, coding: bytes, stamp: int) -> Serve | None:
-        """Return the prepared copy if it was made while the key had this stamp."""
+    def ready(self, copy: Copy, coding: bytes, stamp: int | None) -> Serve | None:
+        """
+        Return the prepared copy if it was made of just this one.
+
+        Args:
+            copy: what is stored for the key.
+            coding: of the body.
+            stamp: the key's before *copy* was read from the store: other heads may believe what is returned from now on,
+                without its being made again. After a change to the key that left this copy alone, or a purge of other
+                things, this is the common case. None: when *copy* was read is not known.
+        """
         serve = self._ready.get((copy.copy_id, coding))
-        if serve is None or serve.stamp != stamp:
+        if serve is None or (serve.copy is not copy and serve.copy != copy):
             return None
+        if stamp is not None:
+            serve.copy, serve.stamp = copy, stamp
         return serve
 
     def keep(self, coding: bytes, serve: Serve) -> bool:

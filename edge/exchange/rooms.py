@@ -191,8 +191,16 @@ class Rooms:
             self.memory.learn(key, stamp, copies)
         return copies
 
-    def with_copy(self, known: Known, copy: Copy, stamp: int) -> Serve | Stored | None:
-        """Choose the coding of *copy* for this request; None if its body is gone."""
+    def with_copy(self, known: Known, copy: Copy, stamp: int | None) -> Serve | Stored | None:
+        """
+        Choose the coding of *copy* for this request; None if its body is gone.
+
+        Args:
+            known: the request.
+            copy: what is to be sent.
+            stamp: the key's before *copy* was read from the store; None: it may have been changed or purged since, and is for
+                this once.
+        """
         eligible = self.is_coded(copy)
         coding = self.coding_for(known, eligible=eligible)
         self.recency.touch(copy.copy_id, self.now_s)
@@ -205,8 +213,9 @@ class Rooms:
             body = self.store.read_whole(ref)
             if body is None:
                 return None
-            serve = self.ready(copy, coding, body, stamp, eligible=eligible)
-        if known.direct and not (copy.no_cache or copy.is_invalid):  # these are asked about, however fresh they are
+            serve = self.ready(copy, coding, body, GONE if stamp is None else stamp, eligible=eligible)
+        is_asked_about = copy.no_cache or copy.is_invalid  # however fresh it is
+        if known.direct and stamp is not None and not is_asked_about:
             known.serve = serve
         return serve
 

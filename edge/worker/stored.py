@@ -57,7 +57,7 @@ async def send_copy(means: Means, x: Exchange, copy: Copy, cache_status: bytes) 
         EdgeFault: its body is gone.
     """
     rooms = means.rooms
-    ready = rooms.with_copy(x.known, copy, rooms.stamps.read(x.known.ask.hash))
+    ready = rooms.with_copy(x.known, copy, None)
     if ready is None:
         raise EdgeFault("a stored body is gone", reply=503)
     if isinstance(ready, Serve):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from edge.exchange import memory as module
 from edge.exchange.decision import Serve
 from edge.exchange.memory import GONE, Memory
@@ -30,12 +32,36 @@ def test_what_was_kept_is_found_by_copy_and_coding():
     assert memory.ready(serve(4).copy, b"br", STAMP) is None
 
 
-def test_nothing_is_believed_once_the_stamp_has_changed():
+def test_what_the_store_still_says_after_a_change_is_believed_again():
+    """A purge of everything like it changes every stamp; what it did not hit need not be made anew."""
+    memory = Memory(100_000)
+    kept = serve()
+    memory.keep(b"identity", kept)
+    same = msgspec.structs.replace(kept.copy)
+
+    assert kept is memory.ready(same, b"identity", STAMP + 1)
+    assert STAMP + 1 == kept.stamp
+    assert kept.copy is same
+
+
+def test_a_copy_that_has_changed_is_not_taken_for_what_it_was():
+    """A 304, or a soft purge, leaves a copy its id."""
+    memory = Memory(100_000)
+    kept = serve()
+    memory.keep(b"identity", kept)
+    softer = msgspec.structs.replace(kept.copy, lifetime_s=1.0)
+
+    assert memory.ready(softer, b"identity", STAMP) is None
+    assert STAMP == kept.stamp
+
+
+def test_a_copy_read_nobody_knows_when_makes_nobody_believe_anything():
     memory = Memory(100_000)
     kept = serve()
     memory.keep(b"identity", kept)
 
-    assert memory.ready(kept.copy, b"identity", STAMP + 1) is None
+    assert kept is memory.ready(msgspec.structs.replace(kept.copy), b"identity", None)
+    assert STAMP == kept.stamp
 
 
 def test_what_is_let_go_for_room_is_marked():

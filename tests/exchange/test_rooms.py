@@ -14,6 +14,7 @@ import pytest
 
 from edge.cache.copy import IDENTITY
 from edge.cache.lookup import Fwd
+from edge.cache.purge import Purge, What
 from edge.config.tree import Compression
 from edge.exchange.decision import Answer, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
 from edge.exchange.memory import GONE
@@ -334,3 +335,45 @@ def test_a_full_store_is_told_of_once_a_minute(desk, caplog):
 
     assert 2 == len(caplog.messages)
     assert "(4 more since the last time)" in caplog.messages[1]
+
+
+def test_a_copy_read_nobody_knows_when_is_for_this_once(desk):
+    """A purge may have come between: what was confirmed just now must not make another head believe that it stands."""
+    copy = desk.keep()
+    known = desk.known()
+    serve = desk.rooms.with_copy(known, copy, None)
+
+    assert (None, GONE) == (known.serve, serve.stamp)
+    assert serve is desk.decide()
+    assert desk.stamps.read(known.ask.hash) == serve.stamp
+
+
+def test_a_purge_of_other_things_costs_a_look_and_no_new_preparation(desk):
+    desk.keep()
+    serve = desk.decide()
+    desk.store.purge(Purge(What.TAG, b"other", desk.clock.wall()))
+
+    assert desk.stamps.read(desk.known().ask.hash) != serve.stamp
+    assert serve is desk.decide()
+    assert desk.stamps.read(desk.known().ask.hash) == serve.stamp
+
+
+def test_a_purge_takes_away_what_a_head_remembers(desk):
+    desk.keep()
+    known = desk.known()
+    assert isinstance(desk.rooms.decide(known), Serve)
+    assert known.serve is not None
+    desk.store.purge(Purge(What.HOST, b"shop.example", desk.clock.wall()))
+
+    assert isinstance(desk.rooms.decide(known), Fetch)
+
+
+def test_a_soft_purge_asks_again_and_serves_meanwhile(desk):
+    desk.keep(SWR)
+    known = desk.known()
+    assert isinstance(desk.rooms.decide(known), Serve)
+    desk.turn(5)
+    desk.store.purge(Purge(What.ALL, b"", desk.clock.wall(), is_soft=True))
+    desk.turn(1)
+
+    assert isinstance(desk.rooms.decide(known), ServeStale)
