@@ -53,6 +53,7 @@ class Origin:
 
     Attributes:
         asked: every request, in order of its head.
+        port: where it serves; 0 asks for a free one.
         close_after: close each connection after so many replies (None: keep).
     """
 
@@ -66,7 +67,7 @@ class Origin:
         return [asked.target for asked in self.asked]
 
     async def serve(self, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
         self.port = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, self._serve_safely, listeners)

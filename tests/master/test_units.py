@@ -18,7 +18,7 @@ def _analyze(*words):
 
 def _install(directory, *drop_ins):
     for unit in (*UNITS.glob("*.service"), *UNITS.glob("*.socket")):
-        (directory / unit.name).write_text(unit.read_text().replace("/usr/bin/edge ", "/bin/true "))
+        (directory / unit.name).write_text(unit.read_text().replace("/opt/edge/bin/edge ", "/bin/true "))
     (directory / "edge.service.d").mkdir()
     for name in drop_ins:
         shutil.copy(UNITS / "drop-ins" / name, directory / "edge.service.d")
@@ -26,7 +26,7 @@ def _install(directory, *drop_ins):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("drop_ins", [(), ("sockets.conf",)], ids=["alone", "with sockets"])
+@pytest.mark.parametrize("drop_ins", [(), ("own-ports.conf",)], ids=["alone", "with ports of its own"])
 def test_exposure_is_at_most_two(tmp_path, drop_ins):
     code, said = _analyze("security", "--offline=true", "--threshold=20", str(_install(tmp_path, *drop_ins)))
     if "unrecognized option" in said:
@@ -35,7 +35,7 @@ def test_exposure_is_at_most_two(tmp_path, drop_ins):
     assert code == 0, said
 
 
-@pytest.mark.parametrize("drop_ins", [(), ("sockets.conf",)], ids=["alone", "with sockets"])
+@pytest.mark.parametrize("drop_ins", [(), ("own-ports.conf",)], ids=["alone", "with ports of its own"])
 def test_systemd_understands_every_line(tmp_path, drop_ins):
     service = _install(tmp_path, *drop_ins)
     _, said = _analyze("verify", "--man=no", str(service), *map(str, tmp_path.glob("*.socket")))
