@@ -125,7 +125,12 @@ class Worker:
         self.is_leaving = False
         self._leave = trio.Event()
         self._paused: list[tuple[Listener, socket.socket]] = []
-        self._by_address: dict[str, Listener] = {listener.address: listener for listener, _ in heritage.listeners}
+        self._queues: list[tuple[Listener, socket.socket]] = list(heritage.listeners)
+        if heritage.admin is not None:
+            admin_listener = self.config.admin.listener
+            assert admin_listener is not None
+            self._queues.append((admin_listener, heritage.admin))
+        self._by_address = {listener.address: self._door_of(listener, sock) for listener, sock in self._queues}
 
     # -- making ---------------------------------------------------------------------------------------------
 
@@ -171,12 +176,8 @@ class Worker:
             )
             fast.watch(bell, self._rung)
             fast.watch(heritage.channel.fileno(), self._hear)
-            for listener, sock in heritage.listeners:
+            for listener, sock in self._queues:
                 self._listen(listener, sock)
-            if heritage.admin is not None:
-                admin = self.config.admin.listener
-                assert admin is not None
-                self._listen(admin, heritage.admin)
 
             def heartbeat(now_mono: float) -> None:
                 row.deadline = now_mono + hang_s
@@ -233,9 +234,12 @@ class Worker:
     # -- accepting ------------------------------------------------------------------------------------------
 
     def _listen(self, listener: Listener, sock: socket.socket) -> None:
-        is_admin = self.heritage.admin is not None and sock is self.heritage.admin
-        door = self.doors.plain(listener, is_admin=is_admin)
+        door = self._by_address[listener.address]
         self.fast.watch(sock.fileno(), lambda: self._accept(listener, sock, door))
+
+    def _door_of(self, listener: Listener, sock: socket.socket) -> Door:
+        is_admin = self.heritage.admin is not None and sock is self.heritage.admin
+        return self.doors.plain(listener, is_admin=is_admin)
 
     def _accept(self, listener: Listener, sock: socket.socket, door: Door) -> int:
         """Take connections that are pending; return how many."""
@@ -269,14 +273,14 @@ class Worker:
 
     def _take(self, message: Message) -> None:
         """Serve connections that were accepted from a queue nobody holds any more."""
-        listener = self._by_address.get(message.payload.decode())
+        door = self._by_address.get(message.payload.decode())
         while message.fds:
             connection = socket.socket(fileno=message.fds.pop())
-            if listener is None:
+            if door is None:
                 connection.close()
                 continue
             address: object = connection.getpeername() if connection.family != socket.AF_UNIX else ""
-            self._welcome(connection, address, self.doors.plain(listener))
+            self._welcome(connection, address, door)
 
     # -- the master -----------------------------------------------------------------------------------------
 
@@ -335,15 +339,11 @@ class Worker:
             return
         self.is_leaving = True
         self.heritage.row.ready = False
-        watched: list[tuple[Listener, socket.socket]] = list(self.heritage.listeners)
-        for listener, sock in watched:
-            while self._accept(listener, sock, self.doors.plain(listener)):
+        for listener, sock in self._queues:
+            while self._accept(listener, sock, self._by_address[listener.address]):
                 pass
             self.fast.unwatch(sock.fileno())
             sock.close()  # or the kernel would go on letting clients in whom nobody will accept
-        if self.heritage.admin is not None:
-            self.fast.unwatch(self.heritage.admin.fileno())
-            self.heritage.admin.close()
         self._paused.clear()
         self.origins.leave()
         self.fast.drain()
