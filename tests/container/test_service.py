@@ -25,6 +25,7 @@ async def in_use(service: Service, **pages: object) -> AsyncIterator[Tally]:
     """Serve the origin, and keep the service busy for the block; nothing may have failed at its end."""
     async with at_work(service, **pages), load(service.node) as tally:
         await tally.more()
+        await service.is_state("active")  # the first worker that is ready does not wait for the last
         yield tally
         await tally.more()
     tally.assert_clean()
