@@ -183,6 +183,12 @@ class CacheConfig:
         least=1,
         most=1 << 40,
     )
+    purge_from: tuple[IPv4Network | IPv6Network, ...] = setting(
+        kinds.ListOf(kinds.Network()),
+        "Clients whose PURGE is carried out; others are refused. Without it PURGE goes to the origin like any method.",
+        default=(),
+        example='["127.0.0.1/32"]',
+    )
 
 
 @table

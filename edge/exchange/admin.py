@@ -1,5 +1,9 @@
 """
-What operators are told on the admin address: ``/metrics``, ``/healthz``, ``/readyz``.
+What operators are told on the admin address, and what they may order there.
+
+They are told by ``/metrics``, ``/healthz`` and ``/readyz``. ``POST /purge`` takes something back
+(:mod:`edge.exchange.purging`). Whoever reaches this address may do so: it is kept away from clients by where it listens. A page
+in an operator's browser is not an operator; what browsers send to where it was not asked for is refused.
 
 Any worker answers for the whole node, because the counters are shared. *Healthy* means this worker's loop turns, which its
 answering shows; *ready* means that somebody takes connections and the asked worker is not leaving.
@@ -7,21 +11,24 @@ answering shows; *ready* means that somebody takes connections and the asked wor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from edge.exchange.answering import say, say_json
 from edge.exchange.decision import Answer
-from edge.message.dates import format_date
-from edge.message.head import Framing, ReplyHead, RequestHead
+from edge.exchange.purging import Misread, read_orders
 from edge.observe.metrics import Gauge, exposition
 from edge.reply.errors import error_reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from edge.exchange.rooms import Rooms
+    from edge.message.head import RequestHead
     from edge.share.counters import Counters
     from edge.share.scoreboard import Scoreboard
 
-TEXT = "text/plain; charset=utf-8"
+LOOKED_AT: Final = (b"/metrics", b"/healthz", b"/readyz")
+ORDERED: Final = (b"/purge",)
 
 
 class Admin:
@@ -34,6 +41,7 @@ class Admin:
         origin_blocks: where each origin's counters are.
         gauges: what else is true now.
         is_leaving: whether this worker is draining.
+        rooms: of the worker; None: there is nothing to steer.
     """
 
     def __init__(
@@ -43,19 +51,23 @@ class Admin:
         origin_blocks: Mapping[str, int],
         gauges: Callable[[], Iterable[Gauge]],
         is_leaving: Callable[[], bool],
+        rooms: Rooms | None = None,
     ) -> None:
         self._counters = counters
         self._scoreboard = scoreboard
         self._origin_blocks = origin_blocks
         self._gauges = gauges
         self._is_leaving = is_leaving
+        self._rooms = rooms
 
     def __call__(self, head: RequestHead, now_wall: float) -> Answer:
         """Answer one request."""
+        path = head.path
+        if path in ORDERED and self._rooms is not None:
+            return self._ordered(self._rooms, head, now_wall)
         if head.method not in {b"GET", b"HEAD"}:
-            refused = error_reply(405, now_wall=now_wall, extra=((b"allow", b"GET, HEAD"),))
-            return Answer(*refused, word="http_request_denied")
-        match head.path:
+            return self._not_allowed(b"GET, HEAD", now_wall)
+        match path:
             case b"/metrics":
                 accept = (head.get(b"accept") or b"").decode("latin-1")
                 ready = Gauge("edge_workers_ready", "Workers that take connections.", self._scoreboard.ready())
@@ -65,24 +77,31 @@ class Admin:
                     gauges=[ready, *self._gauges()],
                     accept=accept,
                 )
-                return self._text(head, 200, body, now_wall, content_type)
+                return say(head, 200, body, now_wall, content_type)
             case b"/healthz":
-                return self._text(head, 200, b"ok\n", now_wall)
+                return say(head, 200, b"ok\n", now_wall)
             case b"/readyz":
                 is_ready = self._scoreboard.ready() > 0 and not self._is_leaving()
-                return self._text(head, 200 if is_ready else 503, b"ready\n" if is_ready else b"not ready\n", now_wall)
+                return say(head, 200 if is_ready else 503, b"ready\n" if is_ready else b"not ready\n", now_wall)
             case b"/":
-                return self._text(head, 200, b"/metrics\n/healthz\n/readyz\n", now_wall)
+                paths = LOOKED_AT if self._rooms is None else LOOKED_AT + ORDERED
+                return say(head, 200, b"".join(path + b"\n" for path in paths), now_wall)
             case _:
                 return Answer(*error_reply(404, now_wall=now_wall, to_head=head.method == b"HEAD"))
 
+    def _ordered(self, rooms: Rooms, head: RequestHead, now_wall: float) -> Answer:
+        """Carry out what an operator wants done."""
+        if head.method != b"POST":
+            return self._not_allowed(b"POST", now_wall)
+        if head.get(b"origin") is not None or head.get(b"sec-fetch-site") is not None:
+            return Answer(*error_reply(403, now_wall=now_wall), word="http_request_denied")
+        try:
+            orders, is_soft = read_orders(head.query)
+        except Misread as why:
+            return say_json(head, 400, {"error": str(why)}, now_wall)
+        return rooms.purger.answer(head, orders, now_wall, is_soft=is_soft, by="an operator")
+
     @staticmethod
-    def _text(head: RequestHead, status: int, body: bytes, now_wall: float, content_type: str = TEXT) -> Answer:
-        fields = [
-            (b"date", format_date(now_wall)),
-            (b"content-type", content_type.encode()),
-            (b"cache-control", b"no-store"),
-        ]
-        if head.method == b"HEAD":
-            return Answer(ReplyHead(status, fields, framing=Framing.NONE, length=len(body)), b"")
-        return Answer(ReplyHead(status, fields, framing=Framing.LENGTH, length=len(body)), body)
+    def _not_allowed(allowed: bytes, now_wall: float) -> Answer:
+        refused = error_reply(405, now_wall=now_wall, extra=((b"allow", allowed),))
+        return Answer(*refused, word="http_request_denied")

@@ -63,7 +63,8 @@ class Known:
         ask: what it says to the cache.
         route: where it goes; None where ``answer`` is set.
         origin: the origin's settings.
-        answer: makes the edge's own reply for a wall time, where that is all there is to say; else None.
+        answer: makes the edge's own reply for a wall time and a peer, where that is all there is to say; else None.
+            Where the request is an operator's it is carried out by this: once per request.
         direct: a prepared copy may answer it without another look at the request (but for conditions).
         serve: the prepared copy that last did.
     """
@@ -76,7 +77,7 @@ class Known:
         self.ask = ask
         self.route: Route | None = None
         self.origin: Origin | None = None
-        self.answer: Callable[[float], Answer] | None = None
+        self.answer: Callable[[float, str], Answer] | None = None
         self.direct = (
             ask.bypass is None
             and ask.cc is NOTHING_SAID
@@ -110,15 +111,15 @@ def recognise(
     """
     known = Known(head, door, ask_of(head, preference))
     if door.listener.redirect is not None:
-        known.answer = lambda now: _redirect(head, now, https_port)
+        known.answer = lambda now, _peer: _redirect(head, now, https_port)
     elif door.may_serve is not None and not door.may_serve(head.host):
-        known.answer = lambda now: _refusal(head, 421, now, "http_request_denied")
+        known.answer = lambda now, _peer: _refusal(head, 421, now, "http_request_denied")
     elif own_hops(head) > MOST_HOPS:
-        known.answer = lambda now: _refusal(head, 508, now, "proxy_loop_detected", says_proxy_status=True)
+        known.answer = lambda now, _peer: _refusal(head, 508, now, "proxy_loop_detected", says_proxy_status=True)
     else:
         known.route = find(head.host, head.path)
         if known.route is None or known.route.origin not in origins:
-            known.answer = lambda now: _refusal(head, 404, now, "destination_not_found")
+            known.answer = lambda now, _peer: _refusal(head, 404, now, "destination_not_found")
         else:
             known.origin = origins[known.route.origin]
     head.known = known

@@ -160,8 +160,9 @@ CACHE_REVALIDATED: Final = _one(
 CACHE_STALE_SERVED: Final = _one(
     "edge_cache_stale_served_total", Kind.COUNTER, "Stale copies served (while revalidating, or for a failed origin)."
 )
-CACHE_INVALIDATED: Final = _one(
-    "edge_cache_invalidated_total", Kind.COUNTER, "Keys invalidated by unsafe methods or purged."
+CACHE_INVALIDATED: Final = _one("edge_cache_invalidated_total", Kind.COUNTER, "Keys invalidated by unsafe methods.")
+CACHE_PURGES: Final = _each(
+    "edge_cache_purges_total", "Purges asked for, by what they name.", "what", ("url", "host", "prefix", "tag", "all")
 )
 CACHE_VARIANTS: Final = _one("edge_cache_variants_total", Kind.COUNTER, "Compressed variants added to stored copies.")
 CACHE_EVICTED: Final = _one("edge_cache_evicted_total", Kind.COUNTER, "Copies evicted or expired by the keeper.")

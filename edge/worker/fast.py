@@ -352,7 +352,7 @@ class FastLane:
         known = head.known
         if known is None:
             known = rooms.recognise(head, session.door)
-        decision = rooms.decide(known)
+        decision = rooms.decide(known, session.peer)
         if self.serve_hits:
             if type(decision) is Serve:
                 status, length = send_serve(session.conn, event.stream, known, decision, self.now_s)

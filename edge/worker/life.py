@@ -44,7 +44,9 @@ from edge.worker.slow import SlowLane
 if TYPE_CHECKING:
     from edge.clock import Clock
     from edge.config.tree import Config, Listener
+    from edge.exchange.decision import Answer
     from edge.exchange.recognise import Door
+    from edge.message.head import RequestHead
     from edge.share.heritage import Heritage
 
 log = logging.getLogger("edge.worker")
@@ -103,9 +105,6 @@ class Worker:
             claims = Claims(Path(config.cache.path) / "claims")
             self.flights = Flights(claims, self.store, heritage.bells, slot)
         self.ledger = Ledger(self.cells, self._access_log())
-        admin = Admin(
-            heritage.counters, heritage.scoreboard, heritage.origin_blocks, self._gauges, lambda: self.is_leaving
-        )
         self.rooms = Rooms(
             config,
             store=self.store,
@@ -115,7 +114,15 @@ class Worker:
             ledger=self.ledger,
             cells=self.cells,
             clock=clock,
-            admin=admin,
+            admin=self._say,
+        )
+        self.admin = Admin(
+            heritage.counters,
+            heritage.scoreboard,
+            heritage.origin_blocks,
+            self._gauges,
+            lambda: self.is_leaving,
+            self.rooms,
         )
         self.doors = Doors(heritage.tls)
         limits = config.limits
@@ -140,6 +147,10 @@ class Worker:
             return None
         fd = self.heritage.logs.get("access")
         return AccessLog(Sink(target, fd), make_format(self.config.log.format))
+
+    def _say(self, head: RequestHead, now_wall: float) -> Answer:
+        """Answer an operator."""
+        return self.admin(head, now_wall)
 
     def _connect(self, door: Door) -> ServerConnection:
         return ServerConnection(door.scheme, self._limits, door.memo)

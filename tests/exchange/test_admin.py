@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from edge.exchange.admin import Admin
+from edge.exchange.decision import Fetch, Serve
 from edge.message.head import Framing
 from edge.observe import names
 from edge.observe.metrics import Gauge
@@ -116,3 +119,55 @@ def test_the_operators_door_leads_to_the_admin_and_no_other_does(office, folder)
 
     assert b"ok\n" == desk.rooms.decide(known).body
     assert other.answer is None
+
+
+@pytest.fixture
+def steered(office, desk):
+    office.admin._rooms = desk.rooms
+    office.desk = desk
+    return office
+
+
+def test_an_operator_purges_with_a_post(steered):
+    steered.desk.keep()
+    answer = steered.ask("/purge?url=https://shop.example/x", "POST")
+
+    assert (200, b"application/json") == (answer.head.status, answer.head.get(b"content-type"))
+    assert {"purged": [{"url": "https://shop.example/x", "copies": 1}], "soft": False} == json.loads(answer.body)
+    assert isinstance(steered.desk.decide(), Fetch)
+
+
+def test_nothing_is_purged_by_looking(steered):
+    """A crawler, or a link in a chat, only ever looks."""
+    steered.desk.keep()
+
+    assert (405, b"POST") == ((answer := steered.ask("/purge?all")).head.status, answer.head.get(b"allow"))
+    assert isinstance(steered.desk.decide(), Serve)
+
+
+@pytest.mark.parametrize("fields", [{"origin": "https://evil.example"}, {"sec-fetch-site": "cross-site"}])
+def test_a_page_in_an_operators_browser_orders_nothing(steered, fields):
+    steered.desk.keep()
+
+    assert (403, "http_request_denied") == (
+        (answer := steered.ask("/purge?all", "POST", fields)).head.status,
+        answer.word,
+    )
+    assert isinstance(steered.desk.decide(), Serve)
+
+
+def test_what_is_not_understood_is_answered_with_what_was_expected(steered):
+    answer = steered.ask("/purge?al=1", "POST")
+
+    assert (400, "'al' is not known here; expected url, host, prefix, tag, all, or soft") == (
+        answer.head.status,
+        json.loads(answer.body)["error"],
+    )
+
+
+def test_an_admin_without_rooms_steers_nothing(office):
+    assert (405, 404) == (office.ask("/purge?all", "POST").head.status, office.ask("/purge").head.status)
+
+
+def test_the_front_page_names_what_may_be_ordered(steered):
+    assert b"/purge" in steered.ask("/").body.split()

@@ -45,7 +45,7 @@ def test_the_route_is_looked_for_by_host_and_path_without_port_and_query():
 @pytest.mark.parametrize("route", [None, Route(None, "/", "elsewhere")])
 def test_without_a_route_to_a_known_origin_it_is_404(route):
     known = know(route=route)
-    answer = known.answer(NOW)
+    answer = known.answer(NOW, "")
 
     assert (404, "destination_not_found", "none") == (answer.head.status, answer.word, answer.outcome)
     assert known.origin is None
@@ -53,7 +53,7 @@ def test_without_a_route_to_a_known_origin_it_is_404(route):
 
 def test_a_redirecting_listener_sends_everyone_to_https():
     plain = Door(Listener("127.0.0.1:80", redirect="https"), b"http")
-    answer = know(kit.head("/a?b"), plain, route=None).answer(NOW)
+    answer = know(kit.head("/a?b"), plain, route=None).answer(NOW, "")
 
     assert (308, b"https://shop.example/a?b") == (answer.head.status, answer.head.get(b"location"))
 
@@ -61,13 +61,13 @@ def test_a_redirecting_listener_sends_everyone_to_https():
 def test_a_redirect_names_the_port_where_https_is_spoken():
     plain = Door(Listener("127.0.0.1:80", redirect="https"), b"http")
 
-    assert b"https://shop.example:8443/x" == know(None, plain, https_port=8443).answer(NOW).head.get(b"location")
+    assert b"https://shop.example:8443/x" == know(None, plain, https_port=8443).answer(NOW, "").head.get(b"location")
 
 
 def test_a_host_that_this_door_may_not_serve_is_misdirected():
     """A certificate that demands client certificates is not got round by naming another host in the handshake."""
     guarded = door(may_serve=lambda host: host == b"other.example")
-    answer = know(None, guarded).answer(NOW)
+    answer = know(None, guarded).answer(NOW, "")
 
     assert (421, "http_request_denied") == (answer.head.status, answer.word)
 
@@ -83,13 +83,13 @@ def test_a_request_that_comes_round_again_and_again_is_a_loop(hops, refused):
 
     assert refused == (known.answer is not None)
     if refused:
-        answer = known.answer(NOW)
+        answer = known.answer(NOW, "")
         assert (508, "proxy_loop_detected") == (answer.head.status, answer.word)
         assert b"proxy_loop_detected" in answer.head.get(b"proxy-status")
 
 
 def test_a_refusal_to_head_has_no_body():
-    answer = know(kit.head(method="HEAD"), route=None).answer(NOW)
+    answer = know(kit.head(method="HEAD"), route=None).answer(NOW, "")
 
     assert (b"", Framing.NONE) == (answer.body, answer.head.framing)
 
