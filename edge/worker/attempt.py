@@ -59,6 +59,7 @@ class Attempt:
         upgraded: a 101 came.
         broken: why nothing more can be sent; a reply may still have come.
         request_bytes, reply_bytes: sent and received, heads included.
+        interims: 1xx heads that have come.
         unwaited: bytes moved since this exchange last waited.
     """
 
@@ -72,6 +73,7 @@ class Attempt:
     broken: Fault | None = None
     request_bytes = 0
     reply_bytes = 0
+    interims = 0
     unwaited = 0
 
     def __init__(self, link: Link, request: OriginRequest, on_interim: Callable[[ReplyHead], None] | None) -> None:
@@ -170,6 +172,7 @@ class Attempt:
                     self.upgraded = True
                     wire.tunnel()
                     return head
+                self.interims += 1
                 if self._on_interim is not None:
                     self._on_interim(head)
             if stream.drained:

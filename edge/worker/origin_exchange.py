@@ -69,6 +69,7 @@ class OriginExchange:
     attempt: Attempt
     _body_begun = False
     is_sending = False
+    _replaced: trio.Event | None = None  # while the connection of a request whose body is being sent is replaced
     scope: trio.CancelScope | None = None
     is_overdue = False
 
@@ -192,8 +193,12 @@ class OriginExchange:
         async def pump() -> None:
             try:
                 while (data := await source()) is not None:
+                    if self._replaced is not None:
+                        await self._replaced.wait()
                     if not await self.send_body(data):
                         return
+                if self._replaced is not None:
+                    await self._replaced.wait()
                 await self.send_end()
             except trio.ClosedResourceError:
                 return  # the reply has ended and the connection with it
@@ -244,13 +249,25 @@ class OriginExchange:
                     await self.send_head()
                 attempt = self.attempt
                 head = attempt.head
-                while head is None:
+                if head is None:
                     await self._watch.readable(self, self._group.settings.first_byte_s, "http_response_timeout")
-                    head = attempt.reply()
+                    head = attempt.reply() or await self._rest_of_head(attempt)
             except OriginFault as fault:
                 await self._again(fault)
             else:
                 return head
+
+    async def _rest_of_head(self, attempt: Attempt) -> ReplyHead:
+        """Wait for the rest of a head that has begun: as long as for its first byte, and again after each 1xx."""
+        clock, limit_s = self._group.clock, self._group.settings.first_byte_s
+        until_mono = clock.mono() + limit_s
+        head, interims = None, attempt.interims
+        while head is None:
+            await self._watch.readable(self, max(until_mono - clock.mono(), 0.0), "http_response_timeout")
+            head = attempt.reply()
+            if attempt.interims > interims:
+                until_mono, interims = clock.mono() + limit_s, attempt.interims
+        return head
 
     def body_nowait(self) -> bytes | None:
         """Return what has come of the body without waiting: see :meth:`Attempt.body`. None: use :meth:`body`."""
@@ -333,5 +350,15 @@ class OriginExchange:
         )
         if verdict is not Verdict.AGAIN or not attempt.has_link:
             raise fault
+        was_whole = attempt.is_whole
         attempt.kill()
-        self._begin(await self._group.lend(self, None, fresh=True))
+        replaced = self._replaced = trio.Event()  # who sends the body beside may get its first byte meanwhile
+        try:
+            self._begin(await self._group.lend(self, None, fresh=True))
+            if self.is_sending or was_whole:
+                await self.send_head()
+            if was_whole:
+                await self.send_end()  # of no body, or of one that turned out to be empty
+        finally:
+            self._replaced = None
+            replaced.set()
