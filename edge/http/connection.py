@@ -128,7 +128,7 @@ class Connection(Protocol):
 
     @property
     def tunnels(self) -> bool:
-        """Bytes are carried verbatim both ways."""
+        """Bytes are carried verbatim; the client may have ended its side, which is not the end of ours."""
         ...
 
     def leave(self, *, at_once: bool = True) -> None:

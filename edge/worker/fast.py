@@ -243,6 +243,9 @@ class FastLane:
         if waiting is Waiting.HANDSHAKE:
             self.cells[names.HANDSHAKES_FAILED] += 1
         if waiting is Waiting.HEAD or waiting is Waiting.BODY:
+            if session.conn.reads_body and not session.carried:
+                self.close_kindly(session)  # the reply is long complete, only the rest of its request never came
+                return
             self._misunderstood(session, ClientFault(f"the {waiting.value} did not come in time", reply=408))
             self.advance(session)
         elif waiting is Waiting.IDLE:
@@ -349,6 +352,8 @@ class FastLane:
         """Take one request: answer it here if that needs no waiting, else hand the exchange to the slow lane."""
         rooms = self.rooms
         head = event.head
+        if session.waiting is Waiting.HEAD:
+            session.waiting = Waiting.IDLE  # this head has come in time; the next has a time of its own
         known = head.known
         if known is None:
             known = rooms.recognise(head, session.door)

@@ -62,6 +62,21 @@ REST_S: Final = 1.0
 
 SHORT_OF: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
+NOT_OURS: Final = {
+    errno.ECONNABORTED,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ENONET,
+    errno.ENOPROTOOPT,
+    errno.EOPNOTSUPP,
+    errno.EPERM,
+    errno.EPROTO,
+    errno.ETIMEDOUT,
+}
+"""What accept(2) tells of the connection it was about to give, not of the listener: the next may be well."""
+
 
 def live(heritage: Heritage, *, clock: Clock = clocks.SYSTEM) -> int:
     """Serve until asked to leave; return the exit code."""
@@ -260,6 +275,8 @@ class Worker:
             except BlockingIOError:
                 return count
             except ConnectionAbortedError:
+                if error.errno in NOT_OURS:
+                    continue  # it left while it was waiting, or what befell its connection is told here
                 continue  # it left while it was waiting
             except OSError as error:
                 if error.errno not in SHORT_OF:
@@ -290,7 +307,11 @@ class Worker:
             if door is None:
                 connection.close()
                 continue
-            address: object = connection.getpeername() if connection.family != socket.AF_UNIX else ""
+            try:
+                address: object = connection.getpeername() if connection.family != socket.AF_UNIX else ""
+            except OSError:  # getpeername(2): reset on its way here
+                connection.close()
+                continue
             self._welcome(connection, address, door)
 
     # -- the master -----------------------------------------------------------------------------------------

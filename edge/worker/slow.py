@@ -173,8 +173,11 @@ class SlowLane:
         """Say what can still be said: an error reply, or a connection that breaks where the reply did."""
         if x.leg != leg:  # the client is another's by now, who learns of it from the flight
             return
+        session = x.session
+        if x.complete and not session.conn.out:
+            return  # all of it left; that the connection ended with it, as it was to, is no fault
         x.word, x.detail = x.word or fault.word, x.detail or fault.detail
-        if x.session.phase is not Phase.OPEN or x.complete:
+        if session.phase is not Phase.OPEN or x.complete:
             return
         if x.status or fault.reply is None:
             x.abort()

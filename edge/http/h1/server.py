@@ -7,6 +7,7 @@ Two halves that move independently. What may be looked at in each state:
                BODY    ``_body`` is inside a request's body; without an open exchange its bytes are discarded
                READ    the request is read whole; what is in ``_buffer`` belongs to the next
                TUNNEL  bytes are carried verbatim
+               HALF    the client has ended its side of the tunnel; ours goes on
                OVER    nothing is read any more; the open exchange, if there is one, is the last
     replying   ``_writer``: no head out yet, or inside a body framed in one of four ways
 
@@ -59,6 +60,7 @@ class Reading(Enum):
     BODY = "body"
     READ = "read"
     TUNNEL = "tunnel"
+    HALF = "half"
     OVER = "over"
 
 
@@ -66,6 +68,7 @@ HEAD: Final = Reading.HEAD
 BODY: Final = Reading.BODY
 READ: Final = Reading.READ
 TUNNEL: Final = Reading.TUNNEL
+HALF: Final = Reading.HALF
 OVER: Final = Reading.OVER
 
 
@@ -273,7 +276,7 @@ class ServerConnection:
             data, self._buffer = self._buffer, b""
             return Body(self._stream, data)
         if self._eof:
-            self._reading = READ
+            self._reading = HALF
             return End(self._stream)
         return NEED_DATA
 
@@ -397,8 +400,8 @@ class ServerConnection:
 
     @property
     def tunnels(self) -> bool:
-        """Bytes are carried verbatim."""
-        return self._reading is TUNNEL
+        """Bytes are carried verbatim, at least towards the client."""
+        return self._reading is TUNNEL or self._reading is HALF
 
     def leave(self, *, at_once: bool = True) -> None:
         """Drain: the next reply is the last and says so; *at_once* closes a connection at rest without waiting for it."""
