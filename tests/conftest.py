@@ -1,0 +1,36 @@
+"""What every test gets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def shared_memory_ends_with_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """
+    Close the pages and bells a test has made.
+
+    By design they live until their process ends, since views of them are held in hot paths; but this process runs
+    thousands of tests, and select() in some of them cannot take descriptors above 1023.
+    """
+    made: list[int] = []
+
+    def remembering(make):
+        def wrapper(*args):
+            fd = make(*args)
+            made.append(fd)
+            return fd
+
+        return wrapper
+
+    monkeypatch.setattr(os, "eventfd", remembering(os.eventfd))
+    monkeypatch.setattr(os, "memfd_create", remembering(os.memfd_create))
+    yield
+    for fd in made:
+        with suppress(OSError):  # readlink, close: the test has closed it itself
+            if "eventfd" in (what := os.readlink(f"/proc/self/fd/{fd}")) or "memfd:" in what:
+                os.close(fd)
