@@ -42,7 +42,7 @@ class Answer:
     word: str = ""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, weakref_slot=True, eq=False)
 class Serve:
     """
     A copy that is ready.

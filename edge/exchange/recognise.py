@@ -66,7 +66,7 @@ class Known:
         answer: makes the edge's own reply for a wall time and a peer, where that is all there is to say; else None.
             Where the request is an operator's it is carried out by this: once per request.
         direct: a prepared copy may answer it without another look at the request (but for conditions).
-        serve: the prepared copy that last did.
+        serve: gives the prepared copy that last did, while the memory keeps it: a head must not keep its bytes in use.
     """
 
     __slots__ = ("answer", "ask", "direct", "door", "head", "origin", "route", "serve")
@@ -85,7 +85,11 @@ class Known:
             and ask.if_match is None
             and ask.if_unmodified_since is None
         )
-        self.serve: Serve | None = None
+        self.serve: Callable[[], Serve | None] = _nothing
+
+
+def _nothing() -> None:
+    """Nothing has answered this head yet."""
 
 
 def recognise(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Final
+from weakref import ref
 
 from edge.cache.copy import IDENTITY
 from edge.cache.lookup import Fwd, Hit, Miss, Stale, Unmet, lookup
@@ -163,7 +164,7 @@ class Rooms:
         store must be asked.
         """
         ask = known.ask
-        serve = known.serve
+        serve = known.serve()
         if (
             serve is not None
             and serve.stamp == self.stamps.words[ask.hash & self.stamps.mask]
@@ -228,17 +229,17 @@ class Rooms:
         self.recency.touch(copy.copy_id, self.now_s)
         serve = self.memory.ready(copy, coding, stamp)
         if serve is None:
-            ref = copy.bodies.get(coding)
-            if ref is None or ref.length > INLINE:
+            body_ref = copy.bodies.get(coding)
+            if body_ref is None or body_ref.length > INLINE:
                 return Stored(copy, coding, eligible)
             assert self.store is not None
-            body = self.store.read_whole(ref)
+            body = self.store.read_whole(body_ref)
             if body is None:
                 return None
             serve = self.ready(copy, coding, body, GONE if stamp is None else stamp, eligible=eligible)
         is_asked_about = copy.no_cache or copy.is_invalid  # however fresh it is
         if known.direct and stamp is not None and not is_asked_about:
-            known.serve = serve
+            known.serve = ref(serve)
         return serve
 
     def ready(self, copy: Copy, coding: bytes, body: bytes, stamp: int, *, eligible: bool) -> Serve:
