@@ -274,11 +274,9 @@ class Worker:
                 connection, address = sock.accept()
             except BlockingIOError:
                 return count
-            except ConnectionAbortedError:
+            except OSError as error:
                 if error.errno in NOT_OURS:
                     continue  # it left while it was waiting, or what befell its connection is told here
-                continue  # it left while it was waiting
-            except OSError as error:
                 if error.errno not in SHORT_OF:
                     raise
                 log.error("cannot take connections on %s: %s; trying again", listener.address, error.strerror)
