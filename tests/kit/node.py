@@ -259,18 +259,17 @@ class Node:
 
     def holders(self) -> dict[int, int]:
         """Who holds each connection, by the client's port."""
-        inodes: dict[str, int] = {}
-        here = f"0100007F:{self.port:04X}"
-        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[1] == here and fields[3] == "01":  # ESTABLISHED
-                inodes[f"socket:[{fields[9]}]"] = int(fields[2].partition(":")[2], 16)
+        inodes = {f"socket:[{inode}]": port for port, inode in _connections(self.port)}
         found = {}
         for pid in _descendants(self.master_pid()):
             for link in _links(pid):
                 if link in inodes:
                     found[inodes[link]] = pid
         return found
+
+    def unaccepted(self, port: int) -> int:
+        """How many connections to *port* wait in a queue: the kernel has let them in, no process has."""
+        return sum(inode == 0 for _, inode in _connections(port))
 
     async def admin(self, path: str) -> Reply:
         """Ask the admin address on a connection of its own."""
@@ -299,6 +298,15 @@ class Caller(Client):
     async def aclose(self) -> None:
         with trio.move_on_after(0.1):  # nobody waits for the other's good-bye
             await super().aclose()
+
+
+def _connections(port: int) -> Iterator[tuple[int, int]]:
+    """The established connections to a loopback port: the client's port, and the inode of our side."""
+    here = f"0100007F:{port:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1] == here and fields[3] == "01":
+            yield int(fields[2].partition(":")[2], 16), int(fields[9])
 
 
 def _labels(labels: dict[str, str]) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 
 import pytest
 import trio
 
 from tests.kit.gates import Download, echo_tunnel
-from tests.kit.load import load
-from tests.kit.node import Caller, Node, free_ports, until
+from tests.kit.load import body_of, load
+from tests.kit.node import LONG_S, Caller, Node, free_ports, until
+from tests.kit.origin import reply
 
 UPGRADE = b"GET /tunnel HTTP/1.1\r\nHost: shop.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
@@ -244,3 +246,88 @@ async def test_logs_are_reopened_by_signal_and_no_line_is_lost(node_at):
     assert tally.answered == len([json.loads(line) for line in lines])
     assert "generation 1 is complete" in (node.folder / "errors.log.1").read_text()
     assert "stopped" in errors.read_text()
+
+
+@pytest.mark.slow
+async def test_what_was_half_sent_or_half_read_is_finished_where_it_was_begun(node_at, origin):
+    """A head, a body, and a reply its client is slow to read: none of them may be cut by a reload."""
+    large = bytes(range(256)) * 40_000
+    origin.pages = {b"/large": reply(body=large, cache_control="max-age=60"), **origin.pages}
+    sent = b"0123456789" * 50_000
+    async with node_at() as node:
+        await (await node.client()).get("/large")
+        old = node.workers
+        [[heading, posting, reading]] = await node.clients_of(old[0], each=3)
+        await heading.send(b"GET /kept/1 HTTP/1.1\r\nHost: shop.exa")
+        await posting.send(b"POST /echo HTTP/1.1\r\nHost: shop.example\r\nContent-Length: %d\r\n\r\n" % len(sent))
+        await posting.send(sent[:200_000])
+        await until(lambda: b"/echo" in origin.paths())
+        await reading.ask("/large")
+
+        since = len(node.log())
+        node.config["compression"] = {"encodings": []}
+        node.write()
+        node.signal(signal.SIGHUP)
+        await node.complete(since=since)
+        await until(lambda: old[1] not in node.workers, why=node.tail)
+        await heading.send(b"mple\r\n\r\n")
+        await posting.send(sent[200_000:])
+        headed, posted, read = await heading.reply(), await posting.reply("POST"), await reading.reply()
+
+        assert headed.body == body_of(b"/kept/1")
+        assert headed.get(b"connection") == b"close"
+        assert posted.body == sent
+        assert read.body == large
+        await until(lambda: not {*old} & {*node.workers}, why=node.tail)
+
+
+@pytest.mark.slow
+async def test_the_admin_address_answers_through_reloads(node_at):
+    async with node_at() as node, trio.open_nursery() as nursery:
+        statuses = []
+
+        async def scrape() -> None:
+            while True:
+                statuses.append((await node.admin("/metrics")).status)
+
+        nursery.start_soon(scrape)
+        for turn in range(2):
+            since = len(node.log())
+            node.config["compression"] = {"min_length": 500 + turn}
+            node.write()
+            node.signal(signal.SIGHUP)
+            await node.complete(since=since)
+            await until(lambda: len(node.workers) == 2, why=node.tail)
+        goal = len(statuses) + 20
+        await until(lambda: len(statuses) >= goal)
+        nursery.cancel_scope.cancel()
+
+    assert {200} == set(statuses)
+
+
+@pytest.mark.slow
+async def test_who_waited_for_a_worker_that_is_given_up_is_served_by_the_others(node_at):
+    async with node_at() as node:
+        stays, goes = node.workers
+        os.kill(goes, signal.SIGSTOP)
+        waiting: list[Caller] = []
+        with trio.fail_after(LONG_S):
+            while node.unaccepted(node.port) < 3 or node.unaccepted(node.admin_port) < 3:  # in the stopped one's queues
+                waiting.append(await node.connect())
+                waiting.append(Caller(await trio.open_tcp_stream("127.0.0.1", node.admin_port), 0))
+        node.signal(signal.SIGTTOU)
+        await node.said("1 workers from now on")
+        os.kill(goes, signal.SIGKILL)
+        replies = []
+
+        async def ask(caller: Caller, path: str) -> None:
+            replies.append((await caller.get(path)).status)
+            await caller.aclose()
+
+        async with trio.open_nursery() as nursery:
+            for caller in waiting:
+                nursery.start_soon(ask, caller, "/kept/0" if caller.port else "/healthz")
+
+        assert [200] * len(waiting) == replies
+        assert node.workers == [stays]
+        assert "were handed to others" in node.log()
