@@ -205,6 +205,10 @@ class Rooms:
         key_hash = known.ask.hash
         return fetch.stamp == self.stamps.read(key_hash) and not self.shunned.is_shunned(key_hash, self.now_s)
 
+    def is_late(self, draft: Copy) -> bool:
+        """Whether what is on its way was asked for before a purge or an invalidation of it, so that it is not to be shared."""
+        return self.store is not None and self.store.is_late(draft)
+
     def _copies(self, key: bytes, stamp: int) -> list[Copy]:
         if self.store is None:
             return []

@@ -79,6 +79,8 @@ async def refresh_behind(means: Means, known: Known, plan: Fetch) -> None:
     if flight is None:
         return
     try:
+        if not means.rooms.stands(known, plan):
+            return  # whoever had the key until now has refreshed it
         means.cells[names.FLIGHTS] += 1
         await ask(means, Unattended(known, means.clock.mono()), plan, flight)
     except Fault as fault:
@@ -98,6 +100,8 @@ async def _join(means: Means, flights: Flights, x: Exchange, plan: Fetch) -> boo
             await flight.change()
         draft = flight.draft
         if draft is None or flight.state is State.OVER or select(ask, [draft]) is None or draft.no_cache:
+            return False
+        if means.rooms.is_late(draft):  # it was asked for before a purge, and we came after
             return False
         with flight.reading(means.rooms.store) as reader:
             await follow(means, x, flight, draft, plan.fwd.value, reader)
