@@ -9,6 +9,8 @@ The rules:
 - Every wished place has one child of the wished generation. One that died is replaced, after what its setbacks ask.
 - A new generation is complete (every place ready) before anyone of an older one is asked to leave; then they are asked
   one after the other, a little apart, so that their clients do not all come back at once.
+- A generation overtaken by another before it was complete leaves at once where an older one holds the place, or
+  reloads in quick succession would fill the machine.
 - A generation that cannot become ready is given up: the one before it was never touched. If there is none before it, the
   master ends.
 - Who is asked to leave has the drain time to finish and is killed after it.
@@ -240,7 +242,7 @@ def _thinning(
         if child.generation == wish.generation:
             if child.place >= wish.places:
                 yield _ask(wish, child, now)
-        elif may_renew:
+        elif may_renew or _is_overtaken(wish, roster, child):
             next_ask = roster.last_asked_mono + ASK_APART_S
             if now < next_ask:
                 due.append(next_ask)
@@ -248,6 +250,15 @@ def _thinning(
                 yield _ask(wish, child, now)
                 due.append(now + ASK_APART_S)
             return
+
+
+def _is_overtaken(wish: Wish, roster: Roster, child: Child) -> bool:
+    """Whether *child* is of a generation between the settled one, which holds its place, and the wished one."""
+    return (
+        wish.settled is not None
+        and child.generation != wish.settled
+        and roster.current(child.place, wish.settled) is not None
+    )
 
 
 def _ask(wish: Wish, child: Child, now: float) -> Ask:

@@ -145,6 +145,23 @@ def test_a_starting_child_of_an_overtaken_reload_is_asked_when_the_newest_is_com
     assert _steps(_roster(*rows), generation=3, settled=3) == [Ask(101, KILL_BY)]
 
 
+def test_an_overtaken_generation_leaves_before_the_newest_is_complete():
+    """Or reloads in quick succession would fill the machine with workers that nobody wants."""
+    rows = [(0, 1, R), (1, 1, R), (0, 2, R), (1, 2, S), (0, 3, S)]
+
+    assert _steps(_roster(*rows), generation=3) == [Spawn(1), Ask(102, KILL_BY)]
+    rows[2] = (0, 2, L)
+    assert _steps(_roster(*rows), generation=3) == [Spawn(1), Ask(103, KILL_BY)]
+
+
+def test_an_overtaken_child_stays_where_nobody_else_holds_the_place():
+    rows = [(0, 1, R), (0, 2, R), (1, 2, R), (0, 3, S), (1, 3, S)]
+
+    assert _steps(_roster(*rows), generation=3) == [Ask(101, KILL_BY)]
+    rows[1] = (0, 2, L)
+    assert _steps(_roster(*rows), generation=3) == []
+
+
 def test_a_smaller_generation_leaves_the_old_places_alone_until_it_is_complete():
     rows = [(0, 1, R), (1, 1, R), (0, 2, S)]
 
