@@ -253,10 +253,10 @@ def _thinning(
 
 
 def _is_overtaken(wish: Wish, roster: Roster, child: Child) -> bool:
-    """Whether *child* is of a generation between the settled one, which holds its place, and the wished one."""
+    """Whether *child* is of a generation that was begun after the settled one, which holds its place, and not settled."""
     return (
         wish.settled is not None
-        and child.generation != wish.settled
+        and child.generation > wish.settled
         and roster.current(child.place, wish.settled) is not None
     )
 
