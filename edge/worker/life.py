@@ -277,6 +277,9 @@ class Worker:
             except OSError as error:
                 if error.errno in NOT_OURS:
                     continue  # it left while it was waiting, or what befell its connection is told here
+                if error.errno == errno.EINVAL:  # it listens no more: the master has given the place up
+                    self.fast.unwatch(sock.fileno())
+                    return count
                 if error.errno not in SHORT_OF:
                     raise
                 log.error("cannot take connections on %s: %s; trying again", listener.address, error.strerror)
