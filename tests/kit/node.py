@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 REPOSITORY = Path(__file__).parent.parent.parent
 HOST = "shop.example"
+ESTABLISHED, LISTEN = "01", "0A"
+"""As ``/proc/net/tcp`` has it."""
 LONG_S = 20.0
 """How long anything is waited for that takes a process to start; an idle machine needs a tenth."""
 
@@ -166,7 +168,9 @@ class Node:
         def look() -> re.Match[str] | None:
             assert self.master is not None
             found = re.search(r"generation (\d+) is complete", self.log()[since:])
-            assert found or program_ended or self.master.poll() is None, f"it ended with {self.master.poll()}\n{self.tail()}"
+            assert found or program_ended or self.master.poll() is None, (
+                f"it ended with {self.master.poll()}\n{self.tail()}"
+            )
             return found
 
         return int((await until(look, why=self.tail)).group(1))
@@ -271,6 +275,10 @@ class Node:
         """How many connections to *port* wait in a queue: the kernel has let them in, no process has."""
         return sum(inode == 0 for _, inode in _connections(port))
 
+    def queues(self, port: int) -> int:
+        """How many sockets listen on *port*."""
+        return sum(1 for _ in _connections(port, LISTEN))
+
     async def admin(self, path: str) -> Reply:
         """Ask the admin address on a connection of its own."""
         stream = await trio.open_tcp_stream("127.0.0.1", self.admin_port)
@@ -300,12 +308,12 @@ class Caller(Client):
             await super().aclose()
 
 
-def _connections(port: int) -> Iterator[tuple[int, int]]:
-    """The established connections to a loopback port: the client's port, and the inode of our side."""
+def _connections(port: int, state: str = ESTABLISHED) -> Iterator[tuple[int, int]]:
+    """The connections to a loopback port that are in *state*: the client's port, and the inode of our side."""
     here = f"0100007F:{port:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
-        if fields[1] == here and fields[3] == "01":
+        if fields[1] == here and fields[3] == state:
             yield int(fields[2].partition(":")[2], 16), int(fields[9])
 
 

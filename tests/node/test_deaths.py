@@ -43,7 +43,10 @@ async def test_a_killed_worker_is_replaced_and_only_what_it_carried_is_lost(node
                 assert len(tally.failures) - before <= len(carried)
         print(tally)
 
-        assert {failure.kind for failure in tally.failures} <= {"lost", "refused"}  # refused: in the midst of its handshake
+        assert {failure.kind for failure in tally.failures} <= {
+            "lost",
+            "refused",
+        }  # refused: in the midst of its handshake
         assert tally.answered + len(tally.failures) == tally.asked
         assert "keeps dying" not in node.log()
 

@@ -112,13 +112,13 @@ async def test_many_reloads_in_a_row_lose_nothing(node_at):
 @pytest.mark.slow
 async def test_a_reload_overtaken_by_another_ends_at_the_last(node_at):
     async with node_at() as node, load(node) as tally:
-        for turn in range(3):
+        for turn in range(6):
             node.config["compression"] = {"min_length": 1000 + turn}
             node.write()
             since = len(node.log())
             node.signal(signal.SIGHUP)
             await node.said(r"generation \d begins", since=since)
-        await node.said("generation 4 is complete")
+        await node.said("generation 7 is complete")
         await tally.more()
         await until(lambda: len(node.workers) == 2, why=node.tail)
     tally.assert_clean()
@@ -331,3 +331,24 @@ async def test_who_waited_for_a_worker_that_is_given_up_is_served_by_the_others(
         assert [200] * len(waiting) == replies
         assert node.workers == [stays]
         assert "were handed to others" in node.log()
+
+
+@pytest.mark.slow
+async def test_a_worker_that_hears_late_that_its_place_was_given_up_finishes_what_it_carries(node_at, origin):
+    """The master does not wait for it: its queue is closed under its hands."""
+    origin.pages = {b"/download": (download := Download()), **origin.pages}
+    async with node_at() as node:
+        stays, goes = node.workers
+        [[caller]] = await node.clients_of(goes)
+        await caller.ask("/download")
+        await download.begun.wait()
+        os.kill(goes, signal.SIGSTOP)
+        node.signal(signal.SIGTTOU)
+        await until(lambda: node.queues(node.port) == 1, why=node.tail)
+        os.kill(goes, signal.SIGCONT)
+        download.go_on.set()
+
+        assert (await caller.reply()).body == download.body
+        await until(lambda: node.workers == [stays], why=node.tail)
+        assert f"worker 1 (pid {goes}" in node.log()
+        assert "leaving: exit 0" in node.log()
