@@ -406,7 +406,7 @@ class Store:
         Returns:
             None, or why nothing could be changed: STORE_BUSY if the keeper is too far behind.
 
-        Cost: one small transaction and the stamps, some 2 ms; everyone looks into the store again for every key he remembers.
+        Cost: one small transaction and the stamps, some 0.1 ms; everyone looks into the store again for every key he remembers.
         """
 
         def change(txn: lmdb.Transaction) -> NotStored | None:

@@ -1,5 +1,5 @@
 """
-The commands: ``edge run``, ``edge check``, ``edge demo``.
+The commands: ``edge run``, ``edge check``, ``edge demo``; and ``edge purge`` of an edge that runs.
 
 Reads the command line and hands over. Decides only exit codes: 0 good, 1 failed, 2 bad usage. Each command's module is
 imported when it is asked for, so that ``edge --version`` does not wait for what serving needs.
@@ -22,6 +22,9 @@ DEFAULT_FILE = Path("/etc/edge/edge.toml")
 
 GOOD, FAILED, BAD_USAGE = 0, 1, 2
 
+STEERING = frozenset({"purge"})
+"""Commands that ask an edge that runs."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """
@@ -33,8 +36,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    parser = _parser()
     try:
-        given = _parser().parse_args(argv)
+        given = parser.parse_args(argv)
+        if given.command == "purge" and not given.orders:
+            parser.error("name what to purge: URL, --host, --prefix, --tag, or --all")
     except SystemExit as leaving:  # argparse has printed what was asked for, or what was wrong
         return leaving.code if isinstance(leaving.code, int) else BAD_USAGE
     try:
@@ -53,9 +59,24 @@ def _run(given: argparse.Namespace) -> int:
         from edge.cli import demo  # noqa: PLC0415
 
         return demo.run(check=given.check)
+    if given.command in STEERING:
+        return _steer(given)
     from edge.master import run  # noqa: PLC0415
 
     return run(given.config)
+
+
+def _steer(given: argparse.Namespace) -> int:
+    """Ask an edge that runs."""
+    from edge.cli import purge  # noqa: PLC0415
+    from edge.cli.operator import Operator, Unanswered  # noqa: PLC0415
+
+    try:
+        operator = Operator(given.config, given.admin)
+        return purge.run(operator, given.orders, is_soft=given.soft)
+    except Unanswered as why:
+        print(why, file=sys.stderr)
+        return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,4 +101,40 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "demo":
             command.add_argument("--check", action="store_true", help="walk the tour and say whether all of it works")
+    steering = argparse.ArgumentParser(add_help=False, allow_abbrev=False, parents=[config])
+    steering.add_argument("--admin", metavar="ADDRESS", help="the edge's admin address; by default as configured")
+    _add_purge(commands, steering)
     return parser
+
+
+def _add_purge(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], steering: argparse.ArgumentParser
+) -> None:
+    says = "Take things back from the cache of a running edge; no worker uses them once this has ended."
+    command = commands.add_parser(
+        "purge", help="take things back from the cache", description=says, parents=[steering], allow_abbrev=False
+    )
+    command.add_argument("url", nargs="*", action=_Order, metavar="URL", help="an address, in all its variants")
+    for name, metavar, what in (
+        ("host", "HOST", "everything of a host"),
+        ("prefix", "PREFIX", "every address that begins so"),
+        ("tag", "TAG", "every reply that has it in Cache-Tag or Surrogate-Key"),
+    ):
+        command.add_argument(f"--{name}", action=_Order, metavar=metavar, help=what)
+    command.add_argument("--all", action=_Order, nargs=0, help="everything")
+    command.add_argument("--soft", action="store_true", help="keep the copies, but ask the origin before they are used")
+    command.set_defaults(orders=[])
+
+
+class _Order(argparse.Action):
+    """Gathers what is to be purged, in the order given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002 - argparse's signature
+        namespace: argparse.Namespace,
+        values: str | Sequence[str] | None,
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        each = [values] if isinstance(values, str) else values or (["1"] if self.nargs == 0 else [])
+        namespace.orders = [*namespace.orders, *((self.dest, value) for value in each)]
