@@ -60,6 +60,13 @@ CAP: Final = 512 * 1024
 READ_CAP: Final = 256 * 1024
 """Most bytes a session may be read for in one turn."""
 
+LEAST_RATE: Final = 256
+"""
+Bytes per second that a client must send of a body, or take of a reply, on average and beyond the time it may pause.
+
+A byte a minute would never pause too long, and hold a connection to the origin for days (Apache's ``MinRate`` is 500).
+"""
+
 LINGER_S: Final = 2.0
 """How long a client may go on sending what nobody will read, before its socket is closed for good (nginx: 5 s)."""
 
@@ -423,9 +430,7 @@ class FastLane:
         timeouts = self.rooms.config.timeouts
         now = self.now_mono
         if conn.out:
-            if moved or session.waiting is not Waiting.WRITE:
-                session.waiting = Waiting.WRITE
-                self.deadlines.arm(session, now + timeouts.write_s)
+            self._pace(session, Waiting.WRITE, moved, timeouts.write_s)
         elif conn.at_rest:
             session.waiting = Waiting.IDLE
             self.deadlines.arm(session, now + timeouts.idle_s)
@@ -434,12 +439,27 @@ class FastLane:
                 session.waiting = Waiting.HEAD
                 self.deadlines.arm(session, now + timeouts.head_s)
         elif conn.reads_body and not any(x.is_full for x in session.carried.values()):
-            if moved or session.waiting is not Waiting.BODY:
-                session.waiting = Waiting.BODY
-                self.deadlines.arm(session, now + timeouts.body_s)
+            if any(x.status for x in session.carried.values()):  # both sides talk: silence on one is no attack
+                if moved or session.waiting is not Waiting.BODY:
+                    session.waiting = Waiting.BODY
+                    self.deadlines.arm(session, now + timeouts.body_s)
+            else:
+                self._pace(session, Waiting.BODY, moved, timeouts.body_s)
         elif session.waiting is not Waiting.NOTHING:
             session.waiting = Waiting.NOTHING
             self.deadlines.arm(session, NEVER)
+
+    def _pace(self, session: Session, waiting: Waiting, moved: int, pause_s: float) -> None:
+        """Let the client pause for *pause_s*, and no longer for having moved a little: see LEAST_RATE."""
+        if session.waiting is not waiting:
+            session.waiting = waiting
+            session.paced_mono = self.now_mono
+            session.paced_bytes = 0
+        elif not moved:
+            return
+        session.paced_bytes += moved
+        earned_mono = session.paced_mono + session.paced_bytes / LEAST_RATE
+        self.deadlines.arm(session, min(self.now_mono, earned_mono) + pause_s)
 
     # -- the beginning and the end ---------------------------------------------------------------------------
 

@@ -299,6 +299,7 @@ class Session:
         door: the listener it came in by, with the TLS context chosen for it.
         deadline, bucket: see :mod:`edge.worker.deadlines`.
         hung_up: the kernel has said that the client closed its side, or both.
+        paced_mono, paced_bytes: since when the client is waited for without a break, and how much has moved since then.
         readable: the socket may have bytes, or an end, that were not read yet.
         owed: the log entry's parts of the reply that is being written by the fast lane, or None.
     """
@@ -314,6 +315,8 @@ class Session:
         "fd",
         "hung_up",
         "owed",
+        "paced_bytes",
+        "paced_mono",
         "peer",
         "phase",
         "readable",
@@ -338,6 +341,8 @@ class Session:
         self.carried: dict[int, Exchange] = {}
         self.owed: Owed | None = None
         self.hung_up = False
+        self.paced_mono = 0.0
+        self.paced_bytes = 0
         self.readable = True
         self.tls = ""
         self._lot = trio.lowlevel.ParkingLot()

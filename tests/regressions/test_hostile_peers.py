@@ -6,7 +6,7 @@ import errno
 import gc
 import socket
 import struct
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -112,6 +112,52 @@ async def test_each_head_has_its_own_time_however_they_are_cut(tmp_path: Path, a
         dawdled = await client.reply()
 
     assert 408 == dawdled.status
+
+
+@pytest.mark.parametrize(("size", "status"), [(1, 408), (300, 200)], ids=["a crumb a second", "slow but honest"])
+async def test_a_body_that_trickles_is_refused(tmp_path: Path, autojump_clock, size: int, status: int) -> None:
+    """A byte now and then was never a pause too long, and held a connection to the origin as long as it liked."""
+    async with house(tmp_path, origin=Origin({b"/": HELLO}), timeouts=Timeouts(body_s=5)) as edge:
+        client = await edge.client()
+        began = trio.current_time()
+        await client.ask("/", method="POST", Content_Length=str(60 * size))
+        async with trio.open_nursery() as nursery:
+
+            async def trickle() -> None:
+                with suppress(trio.BrokenResourceError):
+                    for _ in range(60):
+                        await client.send(b"x" * size)
+                        await trio.sleep(1)
+
+            nursery.start_soon(trickle)
+            got = await client.reply()
+            waited = trio.current_time() - began
+            nursery.cancel_scope.cancel()
+
+    assert status == got.status
+    assert waited < 9 if status == 408 else 58 < waited
+
+
+async def test_a_reply_that_is_sipped_is_cut(tmp_path: Path, autojump_clock) -> None:
+    """So was a reply's: the write deadline began anew with each byte that was taken."""
+    origin = Origin({b"/": reply(body=b"x" * 1_000_000, cache_control="no-store")})
+    async with house(tmp_path, origin=origin, timeouts=Timeouts(write_s=60)) as edge:
+        client = await edge.client(buffer=4096)
+        await client.ask("/")
+        async with trio.open_nursery() as nursery:
+
+            async def sip() -> None:
+                while await client.stream.receive_some(150):
+                    await trio.sleep(1)
+
+            nursery.start_soon(sip)
+            with trio.fail_after(300):
+                while edge.worker.fast.sessions:
+                    await trio.sleep(1)
+            nursery.cancel_scope.cancel()
+        cut = edge.count(names.TIMEOUTS["write"])
+
+    assert 1 == cut
 
 
 async def test_who_was_answered_is_not_told_off_for_the_rest_of_its_request(tmp_path: Path, autojump_clock) -> None:
