@@ -21,6 +21,7 @@ from edge.message.cache_control import NOTHING_SAID, CacheControl, parse_cache_c
 from edge.message.dates import parse_date
 from edge.message.encodings import IDENTITY, negotiate
 from edge.message.head import Framing
+from edge.message.headers import tokens
 from edge.message.validators import AnyTag, parse_etags
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ class Ask:
             value = None
         elif name == b"host":
             value = self.authority  # in the key already; the parser took it out of the fields
+        elif b"connection" in self.index and name in tokens(self.index[b"connection"]):
+            value = None  # it ends with the client's connection: the origin answers without having heard it
         else:
             value = normalise(name, self.index.get(name))
         selected[name] = value

@@ -95,3 +95,10 @@ def test_any_head_makes_an_ask(method, fields):
     asked = ask_of(RequestHead(method, b"https", b"h", b"/", fields), PREFERENCE)
 
     assert (asked.bypass is Bypassed.METHOD) == (method not in {b"GET", b"HEAD"})
+
+
+def test_what_connection_names_selects_nothing():
+    """The origin does not hear it, so its reply is not the one for that value."""
+    fields = {"accept-language": "de", "x-a": "1", "connection": "keep-alive, Accept-Language"}
+
+    assert ((b"accept-language", None), (b"x-a", b"1")) == ask(fields=fields).select((b"accept-language", b"x-a"))
