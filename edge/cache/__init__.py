@@ -3,8 +3,8 @@ May this reply be kept, may this copy be used, and where copies are.
 
 Three kinds of module, never mixed:
 
-- *policy*, pure: ``key`` and ``vary`` (what is the same request), ``ask`` (what a request says to a cache), ``targeted``
-  and ``freshness`` (how long a reply is good), ``storing`` (may it be kept), ``lookup`` (may a copy be used),
+- *policy*, pure: ``key`` and ``vary`` (what is the same request), ``ask`` (what a request says to a cache),
+  ``policy`` (what an operator has ruled for a route), ``targeted`` and ``freshness`` (how long a reply is good), ``storing`` (may it be kept), ``lookup`` (may a copy be used),
   ``refresh`` (what a 304, a HEAD or an unsafe method does to copies), ``purge`` (what an operator takes back), ``evict`` (what
   goes first). Heads and numbers in, a decision with its reason out. None of them raises on any bytes a peer may send.
 - *shapes*: ``copy``, what a stored reply is, and its encoding.
@@ -12,8 +12,8 @@ Three kinds of module, never mixed:
   ``records`` how both lie in the database, ``door`` who may open it and when it is trusted; ``upkeep`` and ``keeper``, the process
   that keeps it in bounds; ``audit``, whether all of it is true.
 
-Refuses to know sockets, clocks, routes and encodings' bytes. A reason not to store, to bypass or to miss is an enum member
-whose value is the word in the log, in the metric and in ``Cache-Status``.
+Refuses to know sockets, clocks, which route a request takes, and encodings' bytes. A reason not to store, to bypass or to miss
+is an enum member whose value is the word in the log, in the metric and in ``Cache-Status``.
 
 Where the cache-tests suite and an RFC disagree we follow the RFC:
 

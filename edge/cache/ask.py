@@ -16,7 +16,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal
 
 from edge.cache.key import key_hash, primary_key
-from edge.cache.vary import Selecting, normalise
+from edge.cache.vary import COOKIE, Selecting, cookie_value, normalise
 from edge.message.cache_control import NOTHING_SAID, CacheControl, parse_cache_control
 from edge.message.dates import parse_date
 from edge.message.encodings import IDENTITY, negotiate
@@ -25,6 +25,7 @@ from edge.message.headers import tokens
 from edge.message.validators import AnyTag, parse_etags
 
 if TYPE_CHECKING:
+    from edge.cache.policy import RoutePolicy
     from edge.message.head import RequestHead
 
 
@@ -43,6 +44,9 @@ class Bypassed(Enum):
     METHOD = "method"  # neither GET nor HEAD
     REQUEST_BODY = "request-body"  # a GET whose content may change the reply, and is not in the key
     UPGRADE = "upgrade"  # it asks for another protocol
+    ROUTE_OFF = "route-off"  # nothing is cached on its route
+    ROUTE_HEADER = "route-header"  # it has a header field that passes the cache by on its route
+    ROUTE_COOKIE = "route-cookie"  # it has a cookie that does
 
 
 _METHODS: Final = {b"GET": Method.GET, b"HEAD": Method.HEAD}
@@ -72,6 +76,7 @@ class Ask:
         encodings: the codings to try, best first, see ``negotiate``.
         is_encoded_here: we choose the coding; the origin never hears ``Accept-Encoding``, so it cannot vary by it.
         bypass: why the cache is not asked at all, or None.
+        policy: what is ruled for its route; None where nothing is.
         simple: a fresh copy answers it, whatever the copy is: GET or HEAD, no condition, no range, no directive.
     """
 
@@ -94,6 +99,7 @@ class Ask:
     is_encoded_here: bool = True
     bypass: Bypassed | None = None
     simple: bool = False
+    policy: RoutePolicy | None = field(default=None, repr=False)
     index: dict[bytes, bytes] = field(default_factory=dict, repr=False)
     _selected: dict[bytes, bytes | None] = field(default_factory=dict, repr=False, compare=False)
 
@@ -121,6 +127,8 @@ class Ask:
             value = None
         elif name == b"host":
             value = self.authority  # in the key already; the parser took it out of the fields
+        elif name.startswith(COOKIE):
+            value = cookie_value(name[len(COOKIE) :], self.index.get(b"cookie"))
         elif b"connection" in self.index and name in tokens(self.index[b"connection"]):
             value = None  # it ends with the client's connection: the origin answers without having heard it
         else:
@@ -133,14 +141,21 @@ class Ask:
         return tuple((name, self.selecting(name)) for name in names)
 
 
-def ask_of(head: RequestHead, preference: tuple[bytes, ...]) -> Ask:
+def ask_of(
+    head: RequestHead,
+    preference: tuple[bytes, ...],
+    policy: RoutePolicy | None = None,
+    bypass: Bypassed | None = None,
+) -> Ask:
     """
     Work out what *head* says to a cache.
 
     Args:
-        head: as parsed.
+        head: as parsed; with a policy, what it made of that.
         preference: the content codings we make for this route, best first; empty = we make none and the origin is
             told what the client accepts.
+        policy: what is ruled for its route.
+        bypass: why the policy has a GET or HEAD pass the cache by.
 
     Raises:
         Nothing.
@@ -151,7 +166,7 @@ def ask_of(head: RequestHead, preference: tuple[bytes, ...]) -> Ask:
     method = _METHODS.get(head.method)
     if method is None:
         method = Method.SAFE if head.method in _SAFE else Method.UNSAFE
-    key = primary_key(head)
+    key = primary_key(head) if policy is None else policy.key(head.scheme, head.authority, head.target)
     ask = Ask(
         method,
         head.method,
@@ -162,6 +177,7 @@ def ask_of(head: RequestHead, preference: tuple[bytes, ...]) -> Ask:
         head.target,
         encodings=negotiate(index.get(b"accept-encoding"), preference),
         is_encoded_here=bool(preference),
+        policy=policy,
         index=index,
     )
     has_more = False
@@ -183,6 +199,8 @@ def ask_of(head: RequestHead, preference: tuple[bytes, ...]) -> Ask:
         ask.bypass = Bypassed.REQUEST_BODY
     elif head.upgrade is not None:
         ask.bypass = Bypassed.UPGRADE
+    else:
+        ask.bypass = bypass
     ask.simple = ask.bypass is None and not has_more
     return ask
 

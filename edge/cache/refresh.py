@@ -27,6 +27,8 @@ from edge.message.headers import end_to_end, tokens
 from edge.message.validators import is_etag, is_weak, weak_match
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge.cache.ask import Ask
     from edge.cache.copy import Copy
     from edge.message.head import Field, ReplyHead
@@ -213,10 +215,15 @@ def after_head(
     return refresh(ask, copy, reply, request_wall=request_wall, response_wall=response_wall)
 
 
-def invalidated(ask: Ask, reply: ReplyHead) -> list[bytes]:
+def invalidated(ask: Ask, reply: ReplyHead, key_for: Callable[[bytes, bytes, bytes], bytes] = key_of) -> list[bytes]:
     """
     Return the keys that a reply to an unsafe method makes invalid: its target's, and those of ``Location`` and
     ``Content-Location`` if they lie on the same origin. Empty unless the method is unsafe and the reply no error.
+
+    Args:
+        ask: the request.
+        reply: its final head.
+        key_for: gives the key of a scheme, an authority and a target, where routes have rules of their own.
 
     Source: RFC 9111 §4.4.
     """
@@ -227,7 +234,7 @@ def invalidated(ask: Ask, reply: ReplyHead) -> list[bytes]:
         value = reply.index.get(name)
         where = None if value is None else resolve(ask.scheme, ask.authority, ask.target, value)
         if where is not None and where[:2] == (ask.scheme, ask.authority):
-            key = key_of(*where)
+            key = key_for(*where)
             if key not in keys:
                 keys.append(key)
     return keys

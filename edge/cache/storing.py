@@ -2,17 +2,18 @@
 May this reply be kept?
 
 Decides that, and makes the :class:`~edge.cache.copy.Copy` of what may; not keeping always has a reason. Does not know
-where copies are kept, nor whether there is room. A route's own rules (cap, override, ignore) come before and after, not in.
+where copies are kept, nor whether there is room. What an operator has ruled for a route (:mod:`~edge.cache.policy`) is read from the request.
 
 Choices where the standards leave one:
 
 - ``Set-Cookie``: kept when the origin gave a lifetime of its own accord, by any field. RFC 9111 §7.3 says the field by
   itself does not inhibit caching, and the cache-tests suite requires it (``headers-store-Set-Cookie``). On a lifetime that
   we would have to guess it is not kept: an origin that forgot both must not hand one visitor's session to the next.
+  A lifetime that only a route's rules gave, or lengthened, counts as a guess here.
 - Without lifetime *and* validator there is nothing to gain; without lifetime but with a validator the copy is kept and asked
   about each time.
 - ``POST``: kept for GET only when RFC 9110 §9.3.3 allows it, with an explicit lifetime and a ``Content-Location`` that is
-  the target itself.
+  the target itself. Not on a route with rules of its own: what these leave out of the key, a POST has said to the origin.
 - ``s-maxage`` forbids to serve stale as ``proxy-revalidate`` does, but a ``stale-while-revalidate`` or ``stale-if-error`` that
   stands beside it is an extension that overrides this (RFC 9111 §4), and every CDN reads the pair so. Beside ``must-revalidate``
   or ``proxy-revalidate`` by name it is void: the more restrictive directive counts (§4.2.1).
@@ -29,7 +30,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from edge.cache.ask import Method
+from edge.cache.ask import Bypassed, Method
 from edge.cache.copy import Copy
 from edge.cache.freshness import HEURISTIC_STATUSES, Basis, control_of, gmt_date, initial_age, lifetime
 from edge.cache.key import resolve
@@ -52,6 +53,8 @@ class Unstored(Enum):
 
     METHOD = "method"  # RFC 9111 §3: only replies to GET, and the rare POST, are kept
     REQUEST_BODY = "request-body"  # a GET with content: what it said is not in the key
+    ROUTE = "route"  # the route's own rules have the request pass the cache by
+    MIN_USES = "min-uses"  # it has not been fetched often enough for its route
     REQUEST_NO_STORE = "request-no-store"  # §5.2.1.5
     INTERIM = "interim"  # §3: the status is not final
     PARTIAL = "partial"  # §3.3: 206, and 416, belong to one request's ranges
@@ -110,6 +113,12 @@ def not_stored(reason: Unstored) -> NotStored:
     """Return the one value for *reason*."""
     return _NOT[reason]
 
+
+_PASSED: Final = {
+    Bypassed.METHOD: Unstored.METHOD,
+    Bypassed.UPGRADE: Unstored.METHOD,
+    Bypassed.REQUEST_BODY: Unstored.REQUEST_BODY,
+}
 
 UNDERSTOOD: Final = frozenset(
     {200, 201, 202, 203, 204, 205, 207, 208, 226}
@@ -187,8 +196,10 @@ def _refusal(ask: Ask, reply: ReplyHead, cc: CacheControl) -> Unstored | None:
     status = reply.status
     if ask.method is not Method.GET and not (ask.name == b"POST" and b"content-location" in reply.index):
         return Unstored.METHOD
+    if ask.method is not Method.GET and ask.policy is not None:
+        return Unstored.METHOD
     if ask.method is Method.GET and ask.bypass is not None:
-        return Unstored.REQUEST_BODY if ask.bypass.value == Unstored.REQUEST_BODY.value else Unstored.METHOD
+        return _PASSED.get(ask.bypass, Unstored.ROUTE)
     if ask.cc.no_store:
         return Unstored.REQUEST_NO_STORE
     if status < 200:
@@ -239,7 +250,10 @@ def draft(
         The reason if there is nothing to gain by keeping it.
     """
     cc, is_targeted = control_of(index)
-    lifetime_s, basis = lifetime(index, cc, status, response_wall, is_targeted=is_targeted)
+    given_s, basis = lifetime(index, cc, status, response_wall, is_targeted=is_targeted)
+    policy = ask.policy
+    lifetime_s, is_ruled = (given_s, False) if policy is None else policy.lifetime(status, given_s, basis)
+    strips = policy is not None and policy.strip_cookies
     age = initial_age(index, request_wall, response_wall)
     etag = index.get(b"etag")
     if etag is not None and not is_etag(etag):
@@ -247,18 +261,20 @@ def draft(
     last_modified = index.get(b"last-modified")
     if last_modified is not None and parse_date(last_modified) is None:
         last_modified = None
-    if basis is not Basis.EXPLICIT:
-        if not (status in HEURISTIC_STATUSES or cc.public):
-            return Unstored.STATUS
-        if b"set-cookie" in index:
-            return Unstored.SET_COOKIE
+    if not (basis is Basis.EXPLICIT or is_ruled or status in HEURISTIC_STATUSES or cc.public):
+        return Unstored.STATUS
+    if b"set-cookie" in index and not strips and (basis is not Basis.EXPLICIT or lifetime_s > given_s):
+        return Unstored.SET_COOKIE
     is_strict = cc.must_revalidate or cc.proxy_revalidate or cc.no_cache
-    swr_s = 0 if is_strict else cc.stale_while_revalidate or 0
+    swr_s = None if is_strict else cc.stale_while_revalidate
     sie_s = None if is_strict else cc.stale_if_error
+    if policy is not None and not (is_strict or cc.s_maxage is not None):
+        swr_s = policy.swr_s if swr_s is None else swr_s
+        sie_s = policy.sie_s if sie_s is None else sie_s
     if etag is None and last_modified is None:
-        if cc.no_cache or basis is Basis.NONE:
+        if cc.no_cache or (basis is Basis.NONE and not is_ruled):
             return Unstored.NO_FRESHNESS
-        if lifetime_s + max(swr_s, sie_s or 0) <= age:
+        if lifetime_s + max(swr_s or 0, sie_s or 0) <= age:
             return Unstored.ALREADY_STALE
     date = gmt_date(index.get(b"date"))
     return Copy(
@@ -267,15 +283,17 @@ def draft(
         url=ask.url,
         status=status,
         reason=reason,
-        fields=kept_fields(fields, index, cc.no_cache_fields + cc.private_fields),
-        vary=ask.select(names),
+        fields=kept_fields(
+            fields, index, cc.no_cache_fields + cc.private_fields + ((b"set-cookie",) if strips else ())
+        ),
+        vary=ask.select(names if policy is None else tuple(sorted({*names, *policy.selects}))),
         request_wall=request_wall,
         response_wall=response_wall,
         date_wall=response_wall if date is None else date,
         initial_age=age,
         lifetime_s=lifetime_s,
         is_explicit=basis is Basis.EXPLICIT,
-        swr_s=swr_s,
+        swr_s=swr_s or 0,
         sie_s=sie_s,
         must_revalidate=is_strict or cc.s_maxage is not None,
         no_cache=cc.no_cache,

@@ -31,6 +31,9 @@ class Star(Enum):
 
 STAR: Final = Star.STAR
 
+COOKIE: Final = b"cookie:"
+"""Begins the name under which one cookie selects, where an operator keys on it. No field has a colon in its name."""
+
 MOST_NAMES: Final = 32
 """Beyond so many selecting fields no two requests will match; taken as ``*``."""
 
@@ -67,6 +70,29 @@ def normalise(name: bytes, value: bytes | None) -> bytes | None:
         value = _weighted(value)
     elif b"," in value and b'"' not in value:
         value = _COMMA.sub(b",", value)
+    return _shortened(value)
+
+
+def cookie_value(name: bytes, line: bytes | None) -> bytes | None:
+    """
+    Return what selects among copies that are told apart by the cookie *name*: every cookie of that name, in the order sent.
+
+    Args:
+        name: case counts.
+        line: the request's ``Cookie``, all of it.
+    """
+    found = [pair for other, pair in cookie_pairs(line) if other == name] if line else []
+    return _shortened(b"; ".join(found)) if found else None
+
+
+def cookie_pairs(line: bytes) -> list[tuple[bytes, bytes]]:
+    """Cut a ``Cookie`` line (RFC 6265 §4.2.1) into its cookies: the name of each, and all of it as sent."""
+    return [
+        (pair.partition(b"=")[0].rstrip(b" \t"), pair) for piece in line.split(b";") if (pair := piece.strip(b" \t"))
+    ]
+
+
+def _shortened(value: bytes) -> bytes:
     if len(value) > _LONG:
         return b"\0" + blake2b(value, digest_size=16).digest()  # NUL: no value that was sent begins with it
     return value

@@ -13,9 +13,19 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edge.config.kinds import did_you_mean, size_words
+from edge.config.kinds import did_you_mean, size_words, time_words
 from edge.config.problem import Severity
-from edge.config.tree import Admin, CacheConfig, Certificate, Compression, Listener, Origin, OriginServer, Route
+from edge.config.tree import (
+    Admin,
+    CacheConfig,
+    Certificate,
+    Compression,
+    Listener,
+    Origin,
+    OriginServer,
+    Route,
+    RouteCache,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,6 +76,7 @@ def disagreements(parts: Parts) -> Iterator[Disagreement]:
     yield from _compression(parts)
     yield from _origins(parts)
     yield from _routes(parts)
+    yield from _route_caches(parts)
 
 
 def _listeners(parts: Parts) -> Iterator[Disagreement]:
@@ -214,3 +225,52 @@ def _routes(parts: Parts) -> Iterator[Disagreement]:
     serving = [key for key, listener in parts.all(Listener) if listener.redirect is None]
     if serving and not parts.wrote("route"):
         yield Disagreement(serving[0], "nothing can be answered here; expected at least one [[route]]", WARNING)
+
+
+def _route_caches(parts: Parts) -> Iterator[Disagreement]:
+    stores = [cache for _, cache in parts.all(CacheConfig) if cache.path is not None]
+    for key, rules in parts.all(RouteCache):
+        if rules == RouteCache():
+            continue
+        if not rules.enabled:
+            if rules != RouteCache(enabled=False):
+                yield Disagreement(key, "nothing is kept here; expected enabled = true, or no other setting", WARNING)
+            continue
+        if not stores:
+            yield Disagreement(key, "nothing is stored at all; expected a [cache] with a path", WARNING)
+        yield from _lifetimes(key, rules)
+        if rules.query == "none" and (rules.query_keep or rules.query_drop or rules.query_sort):
+            yield Disagreement(
+                (*key, "query"), 'nothing is left of the query; expected query = "all" beside the other query settings'
+            )
+        for size in (store.size for store in stores):
+            if rules.max_object is not None and rules.max_object > size:
+                yield Disagreement(
+                    (*key, "max_object"),
+                    f"one object may have {size_words(rules.max_object)}, more than the whole store; expected less",
+                    WARNING,
+                )
+
+
+def _lifetimes(key: Key, rules: RouteCache) -> Iterator[Disagreement]:
+    if rules.ttl_s is not None:
+        for name, other in (("default_ttl", rules.default_ttl_s), ("min_ttl", rules.min_ttl_s)):
+            if other is not None:
+                yield Disagreement(
+                    (*key, name), "ttl replaces every lifetime already; expected one of the two", WARNING
+                )
+    named = {"ttl": rules.ttl_s, "default_ttl": rules.default_ttl_s, "min_ttl": rules.min_ttl_s}
+    given = {name: seconds for name, seconds in named.items() if seconds}
+    for name, seconds in given.items():
+        if rules.max_ttl_s is not None and seconds > rules.max_ttl_s:
+            yield Disagreement(
+                (*key, name), f"this is longer than max_ttl, {time_words(rules.max_ttl_s)}; expected less"
+            )
+    if given and not (rules.strip_cookies or rules.key_cookies or rules.bypass_cookies):
+        name = next(iter(given))
+        yield Disagreement(
+            (*key, name),
+            "replies get a lifetime that the origin did not give, and it hears every visitor's cookies: one visitor's page could "
+            "go to the next; expected strip_cookies, key_cookies or bypass_cookies beside it",
+            WARNING,
+        )

@@ -23,6 +23,11 @@ _SIZE = re.compile(r"(\d{1,18})(?:\.(\d{1,6}))?\s*([A-Za-z]*)\Z")
 _SIZE_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 _DECIMAL_SIZES = {"K", "KB", "M", "MB", "G", "GB", "T", "TB"}
 _TIME_PART = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)\s*")
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_STATUS = re.compile(r"[2-5][0-9][0-9]\Z")
+YEAR_S = 365 * 86400.0
+"""No lifetime is longer: RFC 9111's own arithmetic stops being of use long before it overflows."""
+
 _TIME_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -338,6 +343,87 @@ class MediaRange(Text):
         if not self._form.match(media):
             raise Unfit(f"{value!r} is not a media type; expected {self.words}")
         return media
+
+
+class FieldName(Text):
+    """The name of a header field; in the tree it is lower case."""
+
+    words = 'a header name such as "accept-language"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        if not _TOKEN.match(value):
+            raise Unfit(f"{value!r} is not a header name; expected {self.words}")
+        return value.lower()
+
+
+class CookieName(Text):
+    """The name of a cookie, whose case counts. With *patterns*, ``*`` at its end stands for any ending."""
+
+    words = 'a cookie\'s name such as "lang"'
+
+    def __init__(self, *, patterns: bool = False) -> None:
+        self.patterns = patterns
+        if patterns:
+            self.words = 'a cookie\'s name such as "session", or its beginning as in "wordpress_*"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        if not _TOKEN.match(value) or "*" in (value[:-1] if self.patterns else value):
+            raise Unfit(f"{value!r} is not a cookie's name; expected {self.words}")
+        return value
+
+
+class ParameterName(Text):
+    """The name of a query parameter, whose case counts; ``*`` at its end stands for any ending."""
+
+    words = 'a parameter\'s name such as "page", or its beginning as in "utm_*"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        if any(sign in value for sign in "&=#?") or "*" in value[:-1]:
+            raise Unfit(f"{value!r} is not a parameter's name; expected {self.words}")
+        return value
+
+
+class StatusTimes(Kind):
+    """Times by status; in the tree pairs, sorted."""
+
+    words = 'a table of times by status such as { 404 = "10s" }'
+    _time = Time()
+
+    def __init__(self, *, never: frozenset[int] = frozenset()) -> None:
+        self.never = never
+
+    def _read(self, value: object, base: Path) -> tuple[tuple[int, float], ...]:
+        if not isinstance(value, dict):
+            raise Unfit(f"this is {sort_of(value)}; expected {self.words}")
+        found = {}
+        for status, time in value.items():
+            if not _STATUS.match(status):
+                raise Unfit(f"{status!r} is not a status; expected 200 to 599")
+            if int(status) in self.never:
+                raise Unfit(
+                    f"a reply with {status} is an answer to one request alone and never kept; expected another status"
+                )
+            try:
+                found[int(status)] = self._time.read(time, base)
+            except Unfit as unfit:
+                raise Unfit(f"{status}: {unfit}") from None
+            if found[int(status)] > YEAR_S:
+                raise Unfit(
+                    f"{status}: {time_words(found[int(status)])} is too much; expected at most {time_words(YEAR_S)}"
+                )
+        return tuple(sorted(found.items()))
+
+    def _show(self, value: Any) -> str:
+        if not value:
+            return "{}"
+        return "{ " + ", ".join(f"{status} = {self._time.show(time)}" for status, time in value) + " }"
+
+    def _schema(self) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "propertyNames": {"pattern": "^[2-5][0-9][0-9]$"},
+            "additionalProperties": self._time.json_schema(),
+        }
 
 
 class ListOf(Kind):

@@ -30,6 +30,7 @@ from edge.config.kinds import (
     Named,
     PathPrefix,
     Size,
+    StatusTimes,
     Table,
     Tables,
     TargetUrl,
@@ -147,7 +148,10 @@ def _setting(row: Row, mark: str = "") -> Iterator[str]:
 
 def _what(row: Row) -> str:
     """Say what may stand here, if what does stand here does not say it."""
-    if isinstance(row.kind, (Boolean, ListenAddress, TargetUrl, HostPattern, PathPrefix)) or type(row.kind) is Text:
+    if (
+        isinstance(row.kind, (Boolean, ListenAddress, TargetUrl, HostPattern, PathPrefix, StatusTimes))
+        or type(row.kind) is Text
+    ):
         return ""
     if isinstance(row.kind, ListOf):
         return f"each {row.kind.item.words}" if isinstance(row.kind.item, Choice) else ""

@@ -358,6 +358,146 @@ class Origin:
     )
 
 
+_NEVER_KEPT = frozenset({206, 304, 412, 413, 416, 417, 421, 425, 426, 428, 431})
+"""What such a reply says holds for one request's range, conditions, body or connection."""
+
+
+@table
+class RouteCache:
+    """
+    ``[route.cache]``, behind its ``[[route]]``: how the cache treats what goes this way.
+
+    Nothing here makes the cache keep what the origin forbids (no-store, private, no-cache), or what it may not keep for
+    everybody (a reply to Authorization). What a request says and the key leaves out is not said to the origin either.
+    """
+
+    enabled: bool = setting(kinds.Boolean(), "Whether anything is kept; false passes every request on.", default=True)
+    ttl_s: float | None = setting(
+        kinds.Time(),
+        "Replaces whatever lifetime the origin gives, of replies with 200, 203, 204, 300, 301 and 308. "
+        "Counted, like every lifetime, from when the origin made the reply.",
+        default=None,
+        name="ttl",
+        most=kinds.YEAR_S,
+        example='"10m"',
+    )
+    default_ttl_s: float | None = setting(
+        kinds.Time(),
+        "The lifetime where the origin gives none, instead of our guess from Last-Modified; for the same statuses.",
+        default=None,
+        name="default_ttl",
+        most=kinds.YEAR_S,
+        example='"1m"',
+    )
+    min_ttl_s: float | None = setting(
+        kinds.Time(),
+        "A shorter lifetime is taken for this; for the same statuses.",
+        default=None,
+        name="min_ttl",
+        most=kinds.YEAR_S,
+        example='"5s"',
+    )
+    max_ttl_s: float | None = setting(
+        kinds.Time(),
+        "A longer lifetime is taken for this, whatever the status.",
+        default=None,
+        name="max_ttl",
+        most=kinds.YEAR_S,
+        example='"1d"',
+    )
+    status_ttl: tuple[tuple[int, float], ...] = setting(
+        kinds.StatusTimes(never=_NEVER_KEPT),
+        "Replaces the lifetime of replies with one of these statuses, errors too.",
+        default=(),
+        example='{ 404 = "10s", 503 = "1s" }',
+    )
+    stale_while_revalidate_s: float | None = setting(
+        kinds.Time(),
+        "How long a stale copy may be used while it is refreshed, where the origin does not say. "
+        "Like the next one not where it says must-revalidate, proxy-revalidate, s-maxage or no-cache.",
+        default=None,
+        name="stale_while_revalidate",
+        most=kinds.YEAR_S,
+        example='"30s"',
+    )
+    stale_if_error_s: float | None = setting(
+        kinds.Time(),
+        "How long a stale copy may be used when the origin fails, where the origin does not say.",
+        default=None,
+        name="stale_if_error",
+        most=kinds.YEAR_S,
+        example='"1d"',
+    )
+    query: Literal["all", "none"] = setting(
+        kinds.Choice("all", "none"),
+        "Whether the query is part of the key. What is left out of the key is not sent to the origin either.",
+        default="all",
+    )
+    query_keep: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.ParameterName()),
+        "Only these query parameters count; the others are left out. Empty: all.",
+        default=(),
+        example='["page", "sort"]',
+    )
+    query_drop: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.ParameterName()),
+        "These query parameters are left out.",
+        default=(),
+        example='["utm_*", "fbclid", "gclid"]',
+    )
+    query_sort: bool = setting(
+        kinds.Boolean(),
+        "Whether query parameters are sorted by name, so that their order does not count; of one name it does.",
+        default=False,
+    )
+    key_headers: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.FieldName()),
+        "Requests that differ in these header fields get copies of their own (64 for each address), as if Vary named them.",
+        default=(),
+        example='["x-country"]',
+    )
+    key_cookies: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.CookieName()),
+        "Requests that differ in these cookies get copies of their own.",
+        default=(),
+        example='["lang"]',
+    )
+    strip_cookies: bool = setting(
+        kinds.Boolean(),
+        "Whether cookies are taken off requests that the cache may answer, but for those in key_cookies, and Set-Cookie off "
+        "replies that are kept.",
+        default=False,
+    )
+    bypass_headers: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.FieldName()),
+        "A request with one of these header fields passes the cache by, unchanged.",
+        default=(),
+        example='["x-preview"]',
+    )
+    bypass_cookies: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.CookieName(patterns=True)),
+        "A request with one of these cookies passes the cache by, unchanged.",
+        default=(),
+        example='["session", "wordpress_logged_in_*"]',
+    )
+    min_uses: int = setting(
+        kinds.Integer(),
+        "How often a reply must have been fetched, by whichever worker, before it is kept: 2 spares the store what is asked "
+        "for once.",
+        default=1,
+        least=1,
+        most=1000,
+    )
+    max_object: int | None = setting(
+        kinds.Size(),
+        "Overrides [cache] max_object here.",
+        default=None,
+        least=1,
+        most=1 << 40,
+        example='"1 GiB"',
+    )
+
+
 @table
 class Route:
     """``[[route]]``: which requests go to which origin. Most specific wins: host, then longest path."""
@@ -372,6 +512,9 @@ class Route:
         kinds.PathPrefix(), "A prefix, on segment borders: /api is /api and /api/x, not /apix.", default="/"
     )
     origin: str = setting(kinds.Text(), "The name of an [origin.NAME].", default="", required=True, example='"shop"')
+    cache: RouteCache = setting(
+        kinds.Table(RouteCache), "How the cache treats what goes this way.", default=RouteCache()
+    )
 
 
 @table

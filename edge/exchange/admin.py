@@ -96,7 +96,7 @@ class Admin:
         if head.get(b"origin") is not None or head.get(b"sec-fetch-site") is not None:
             return Answer(*error_reply(403, now_wall=now_wall), word="http_request_denied")
         try:
-            orders, is_soft = read_orders(head.query)
+            orders, is_soft = read_orders(head.query, rooms.steering.key_for)
         except Misread as why:
             return say_json(head, 400, {"error": str(why)}, now_wall)
         return rooms.purger.answer(head, orders, now_wall, is_soft=is_soft, by="an operator")

@@ -48,6 +48,9 @@ def fetch_for(known: Known, found: Stale | Miss) -> Fetch:
         has_validator = copy.etag is not None or copy.last_modified is not None
         return Fetch(Aim.REFRESH if has_validator else Aim.WHOLE, found.fwd, stale=found, shared=True)
     others = [copy for copy in found.others if copy.etag is not None]
+    if ask.policy is not None and ask.policy.selects:
+        # It is the operator who tells them apart: an origin that does not may give all of them one tag.
+        others = []
     return Fetch(Aim.REFRESH if others else Aim.WHOLE, found.fwd, others=others, shared=True)
 
 

@@ -8,7 +8,7 @@ What may be named: ``url`` (exactly, in all its variants), ``host``, ``prefix``,
 ``soft`` makes all of it soft. What a purge does lies in :mod:`edge.cache.purge`.
 
 An address is compared byte for byte with those that were asked for: its host is brought into the parser's spelling, and
-nothing else is changed.
+nothing else is changed but what a route leaves out of its keys.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from edge.http.h1.target import canonical_authority
 from edge.observe import names
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge.cache.store import Store
     from edge.clock import Clock
     from edge.exchange.decision import Answer
@@ -63,9 +65,15 @@ class Order:
     keys: tuple[bytes, ...] = ()
 
 
-def read_orders(query: bytes | None) -> tuple[list[Order], bool]:
+def read_orders(
+    query: bytes | None, key_for: Callable[[bytes, bytes, bytes], bytes] = key_of
+) -> tuple[list[Order], bool]:
     """
     Read the query of ``POST /purge``.
+
+    Args:
+        query: as sent.
+        key_for: gives the key of a scheme, an authority and a target, where routes have rules of their own.
 
     Returns:
         What to purge, at least one thing, and whether softly.
@@ -81,7 +89,7 @@ def read_orders(query: bytes | None) -> tuple[list[Order], bool]:
             case "url":
                 scheme, authority, target = address_of(text)
                 url = b"%b://%b%b" % (scheme, authority, target)
-                orders.append(Order("url", url, (key_of(scheme, authority, target),)))
+                orders.append(Order("url", url, (key_for(scheme, authority, target),)))
             case "host":
                 orders.append(Order("host", _host(text)))
             case "prefix":
@@ -104,7 +112,7 @@ def read_orders(query: bytes | None) -> tuple[list[Order], bool]:
     return orders, is_soft
 
 
-def orders_of(head: RequestHead) -> tuple[list[Order], bool]:
+def orders_of(head: RequestHead, key_for: Callable[[bytes, bytes, bytes], bytes] = key_of) -> tuple[list[Order], bool]:
     """
     Read a ``PURGE``: of the tags in its ``Cache-Tag`` or ``Surrogate-Key``, or of its own target, by either scheme: whoever
     purges often stands behind the TLS that clients come through. ``Soft-Purge: 1`` makes it soft.
@@ -113,7 +121,7 @@ def orders_of(head: RequestHead) -> tuple[list[Order], bool]:
     tags = tags_of(head.fields)
     if tags:
         return [Order("tag", tag) for tag in sorted(tags)[:MOST_ORDERS]], is_soft
-    keys = tuple(key_of(scheme, head.authority, head.target) for scheme in _SCHEMES)
+    keys = tuple(key_for(scheme, head.authority, head.target) for scheme in _SCHEMES)
     return [Order("url", b"%b%b" % (head.authority, head.target), keys)], is_soft
 
 

@@ -21,19 +21,20 @@ from edge.exchange.decision import Answer, Decision, Fetch, Serve, ServeStale, S
 from edge.exchange.memory import GONE, Memory
 from edge.exchange.purging import Purger, orders_of
 from edge.exchange.recognise import Door, Known, recognise
+from edge.exchange.steering import Steering
 from edge.message.head import ReplyHead, RequestHead
 from edge.observe import names
 from edge.observe.error_log import Seldom
 from edge.origin.request import Aim
 from edge.policy.access import AccessList
 from edge.policy.forwarded import Client, TrustedProxies
-from edge.policy.route import RouteTable
 from edge.reply.errors import error_reply
 from edge.reply.prepared import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge.cache.ask import Ask
     from edge.cache.copy import Copy
     from edge.cache.store import Store
     from edge.clock import Clock
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from edge.share.recency import Recency
     from edge.share.shunned import Shunned
     from edge.share.stamps import Stamps
+    from edge.share.uses import Uses
 
 log = logging.getLogger("edge")
 
@@ -60,6 +62,8 @@ class Rooms:
         config: frozen.
         store: None when there is no cache.
         cells: this slot's counters.
+        steering: the routes and their rules.
+        uses: how often keys were fetched; None: nobody counts.
         purger: carries purges out.
         now_s, now_wall: this turn's wall clock, set by the fast lane.
         record: takes the entry of an exchange that has ended.
@@ -68,7 +72,6 @@ class Rooms:
     __slots__ = (
         "_admin",
         "_clock",
-        "_find",
         "_https_port",
         "_origins",
         "_preference",
@@ -86,8 +89,10 @@ class Rooms:
         "record",
         "shunned",
         "stamps",
+        "steering",
         "store",
         "trusted",
+        "uses",
     )
 
     def __init__(
@@ -102,12 +107,14 @@ class Rooms:
         cells: Cells,
         clock: Clock,
         admin: Callable[[RequestHead, float], Answer] | None = None,
+        uses: Uses | None = None,
     ) -> None:
         self.config = config
         self.store = store
         self.stamps = stamps
         self.recency = recency
         self.shunned = shunned
+        self.uses = uses
         self.ledger = ledger
         self.record = ledger.record
         self.cells = cells
@@ -120,7 +127,7 @@ class Rooms:
         self._admin = admin
         self._clock = clock
         self._seldom = Seldom()
-        self._find = RouteTable(config.routes).find
+        self.steering = Steering(config.routes)
         self._origins = dict(config.origins)
         self._https_port = next((listener.port for listener in config.listeners if listener.tls and listener.port), 443)
         self._preference = tuple(coding.encode() for coding in config.compression.encodings)
@@ -130,7 +137,15 @@ class Rooms:
 
     def recognise(self, head: RequestHead, door: Door) -> Known:
         """Work out what *head* means; remembered on the head."""
-        known = recognise(head, door, self._find, self._origins, self._preference, self._https_port)
+        known = recognise(
+            head,
+            door,
+            self.steering.find,
+            self._origins,
+            self._preference,
+            self._https_port,
+            self.steering.policy,
+        )
         if door.is_admin and self._admin is not None:
             admin = self._admin
             known.answer = lambda now, _peer: admin(head, now)
@@ -143,7 +158,7 @@ class Rooms:
         address = self.client(peer, head).address
         if not self._purge_from.admits(address):
             return Answer(*error_reply(403, now_wall=now_wall, accept=head.get(b"accept")), word="http_request_denied")
-        orders, is_soft = orders_of(head)
+        orders, is_soft = orders_of(head, self.steering.key_for)
         return self.purger.answer(head, orders, now_wall, is_soft=is_soft, by=address)
 
     def client(self, peer: str, head: RequestHead) -> Client:
@@ -266,6 +281,18 @@ class Rooms:
         if not self.memory.keep(coding, serve):
             serve.stamp = GONE
         return serve
+
+    def max_object(self, ask: Ask) -> int:
+        """Return how long a body may be to be kept."""
+        if ask.policy is None or ask.policy.max_object is None:
+            return self.config.cache.max_object
+        return ask.policy.max_object
+
+    def is_too_new(self, ask: Ask) -> bool:
+        """Whether a reply, which could be kept, has not been fetched often enough for its route. Counts this fetch."""
+        if ask.policy is None or ask.policy.min_uses == 1 or self.uses is None:
+            return False
+        return self.uses.count(ask.hash) < ask.policy.min_uses
 
     def say_full(self) -> None:
         """Tell the operator, once a minute, that replies are not stored for want of room."""

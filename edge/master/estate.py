@@ -27,6 +27,8 @@ from edge.share.shunned import SIZE as SHUNNED_SIZE
 from edge.share.shunned import Shunned
 from edge.share.stamps import SIZE as STAMPS_SIZE
 from edge.share.stamps import Stamps
+from edge.share.uses import SIZE as USES_SIZE
+from edge.share.uses import Uses
 
 LAYOUT: Final = 1
 """Counts up when a page of the same size begins to mean something else."""
@@ -54,12 +56,14 @@ class Estate:
     recency: Recency
     bells: Bells
     shunned: Shunned
+    uses: Uses
     from_top: bool = False
 
     @classmethod
     def make(cls, slots: int) -> Estate:
         """Map new pages with *slots* rows."""
-        return cls(Scoreboard(slots), Counters(NAMES, slots, GAUGES), Stamps(), Recency(), Bells(slots), Shunned())
+        board, counters = Scoreboard(slots), Counters(NAMES, slots, GAUGES)
+        return cls(board, counters, Stamps(), Recency(), Bells(slots), Shunned(), Uses())
 
     @classmethod
     def adopt(cls, will: dict[str, Any]) -> Estate:
@@ -87,6 +91,7 @@ class Estate:
             Recency(page=page("recency", RECENCY_SIZE * 4)),
             Bells(slots, will["bells"], page("waiting", slots * 8)),
             Shunned(page=page("shunned", SHUNNED_SIZE * 8)),
+            Uses(page=page("uses", USES_SIZE * 8)),
             from_top=not will["from_top"],
         )
 
@@ -94,7 +99,7 @@ class Estate:
         """Return what :meth:`adopt` needs, as JSON can say it. Descriptors are by number: they must be inherited."""
         pages = (
             self.scoreboard.page, self.counters.page, self.stamps.page, self.recency.page, self.bells.page,
-            self.shunned.page,
+            self.shunned.page, self.uses.page,
         )  # fmt: skip
         return {
             "layout": LAYOUT,

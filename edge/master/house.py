@@ -93,6 +93,7 @@ class House:
             recency=self.estate.recency,
             bells=self.estate.bells,
             shunned=self.estate.shunned,
+            uses=self.estate.uses,
             channel=theirs,
             listeners=[] if is_keeper else self._lend(regime.config.listeners, place),
             admin=None if is_keeper else self._admin(regime, place),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from edge.share.scoreboard import Row, Scoreboard
     from edge.share.shunned import Shunned
     from edge.share.stamps import Stamps
+    from edge.share.uses import Uses
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Heritage:
     recency: Recency
     bells: Bells
     shunned: Shunned
+    uses: Uses
     channel: Channel
     listeners: list[tuple[Any, socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None

@@ -78,7 +78,7 @@ async def ask(means: Means, x: Exchange, plan: Fetch, flight: Flight | None) -> 
 
 def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
     """Say to the origin what it is to know."""
-    head = x.known.head
+    head = x.known.asked
     peer = x.session.peer if x.is_attended else ""
     trusted = means.rooms.trusted.trusts(peer)
     x.request_id = sent_request_id(head, trusted=trusted) or means.next_id()
@@ -134,7 +134,7 @@ def note(means: Means, x: Exchange, ox: OriginExchange, reply: ReplyHead, asked_
         cells[names.ORIGIN_RETRIES] += 1
     store = means.rooms.store
     if store is not None and x.known.ask.method is Method.UNSAFE:
-        for key in invalidated(x.known.ask, reply):
+        for key in invalidated(x.known.ask, reply, means.rooms.steering.key_for):
             store.mark_stale(key, means.clock.wall())
             cells[names.CACHE_INVALIDATED] += 1
 
@@ -173,15 +173,18 @@ async def _answered(means: Means, errand: Errand) -> None:
 
 def _verdict(means: Means, errand: Errand) -> Copy | NotStored:
     """May the reply be kept? What was asked with this client's own ranges or conditions may not."""
-    request = errand.x.known.ask
-    if means.rooms.store is None:
+    request, rooms = errand.x.known.ask, means.rooms
+    if rooms.store is None:
         return NotStored(Unstored.OFF)
     if errand.plan.aim is Aim.PASS and (request.range is not None or request.is_conditional):
         return NotStored(Unstored.REQUEST_SPECIFIC)
-    return may_store(
+    verdict = may_store(
         request,
         errand.reply,
         request_wall=errand.asked_wall,
         response_wall=means.clock.wall(),
-        max_object=means.rooms.config.cache.max_object,
+        max_object=rooms.max_object(request),
     )
+    if not isinstance(verdict, NotStored) and errand.plan.stale is None and rooms.is_too_new(request):
+        return NotStored(Unstored.MIN_USES)
+    return verdict

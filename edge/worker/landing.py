@@ -143,7 +143,7 @@ async def _let_land(means: Means, errand: Errand, flight: Flight, draft: Copy, p
             pieces.clear()
             if data:
                 if not isinstance(fill, NotStored):
-                    refused = _append(fill, data, means.rooms.config.cache.max_object)
+                    refused = _append(fill, data, means.rooms.max_object(x.known.ask))
                     if refused is not None:
                         _go_on_unstored(means, errand, flight, refused)
                         fill = refused

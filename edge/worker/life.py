@@ -126,6 +126,7 @@ class Worker:
             stamps=heritage.stamps,
             recency=heritage.recency,
             shunned=heritage.shunned,
+            uses=heritage.uses,
             ledger=self.ledger,
             cells=self.cells,
             clock=clock,

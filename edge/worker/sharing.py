@@ -10,7 +10,7 @@ Invariant: a key that was taken is given back, whatever happens, and never held 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge.cache.lookup import select
 from edge.errors import Fault
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("edge")
 
+MOST_PATIENCE: Final = 3
+"""Flights that one request waits for in a row at most."""
+
 
 async def fetch(means: Means, x: Exchange, plan: Fetch) -> Decision | None:
     """
@@ -41,6 +44,7 @@ async def fetch(means: Means, x: Exchange, plan: Fetch) -> Decision | None:
     x.outcome = plan.fwd.value
     known, flights = x.known, means.flights
     key, key_hash = known.ask.key, known.ask.hash
+    patience = _patience(known)
     while plan.shared and flights is not None:
         flight = flights.take_off(key, key_hash)
         decision: Decision
@@ -56,6 +60,7 @@ async def fetch(means: Means, x: Exchange, plan: Fetch) -> Decision | None:
                 _end(flights, flight)
         else:
             x.collapsed = True
+            patience -= 1
             means.cells[names.FLIGHTS_JOINED] += 1
             with x.bound():
                 if await _join(means, flights, x, plan):
@@ -64,11 +69,17 @@ async def fetch(means: Means, x: Exchange, plan: Fetch) -> Decision | None:
         if type(decision) is not Fetch:
             return decision
         plan = decision
-        if x.collapsed and plan.shared and flights.claims.holder(key_hash) is not None:
-            break  # what was joined was of no use, and nobody queues twice
+        if patience <= 0 and plan.shared and flights.claims.holder(key_hash) is not None:
+            break  # what was joined was of no use, and nobody queues again for nothing
     with x.bound():
         await ask(means, x, plan, None)
     return None
+
+
+def _patience(known: Known) -> int:
+    """How many flights a request waits for in vain: one, but for routes where the first replies are not kept by rule."""
+    policy = known.ask.policy
+    return 1 if policy is None else min(policy.min_uses, MOST_PATIENCE)
 
 
 async def refresh_behind(means: Means, known: Known, plan: Fetch) -> None:

@@ -229,6 +229,8 @@ def test_reasons_of_one_request_or_one_moment_are_not_for_everybody():
 
 def test_every_reason_of_policy_has_a_test_named_after_it():
     beyond_policy = {
+        "route",  # tests/cache/test_policy.py
+        "min-uses",  # tests/journeys/test_route_cache.py
         "truncated",
         "client-left",
         "purged",

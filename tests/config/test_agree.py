@@ -196,3 +196,40 @@ def test_a_route_that_is_never_taken():
 def test_a_listener_that_cannot_answer_anything():
     assert said(LISTENER) == ["1:1: warning: nothing can be answered here; expected at least one [[route]]"]
     assert said(LISTENER, 'redirect = "https"\n') == []
+
+
+STORE = '[cache]\npath = "c"\nsize = "1 GiB"\n'
+RULES = STORE + ORIGIN + ROUTE + "[route.cache]\n"
+
+
+def test_rules_that_agree_are_not_mentioned():
+    rules = 'ttl = "10s"\nmax_ttl = "10s"\nstrip_cookies = true\nquery_drop = ["utm_*"]\nmax_object = "1 GiB"\n'
+
+    assert said(LISTENER, RULES, rules) == []
+    assert said(LISTENER, RULES, "enabled = false\n") == []
+    assert said(LISTENER, RULES, "ttl = 0\n") == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "because"),
+    [
+        ('strip_cookies = true\nttl = "1s"\nmin_ttl = 0', "13:11: warning: ttl replaces every lifetime already"),
+        ('strip_cookies = true\nttl = "1s"\ndefault_ttl = "1s"', "13:15: warning: ttl replaces every lifetime already"),
+        ('strip_cookies = true\nttl = "2s"\nmax_ttl = "1s"', "12:7: this is longer than max_ttl, 1s; expected less"),
+        ('strip_cookies = true\nmin_ttl = "2s"\nmax_ttl = "1s"', "12:11: this is longer than max_ttl, 1s"),
+        ('default_ttl = "2s"', "11:15: warning: replies get a lifetime that the origin did not give"),
+        ('query = "none"\nquery_keep = ["a"]', "11:9: nothing is left of the query"),
+        ('max_object = "2 GiB"', "11:14: warning: one object may have 2 GiB, more than the whole store"),
+        ("enabled = false\nquery_sort = true", "10:1: warning: nothing is kept here"),
+    ],
+)
+def test_rules_that_contradict_each_other(rules, because):
+    (problem,) = said(LISTENER, RULES, rules)
+
+    assert problem.startswith(because)
+
+
+def test_rules_for_a_cache_that_there_is_not():
+    (problem,) = said(LISTENER, REST, "[route.cache]\nquery_sort = true\n")
+
+    assert "warning: nothing is stored at all; expected a [cache] with a path" in problem

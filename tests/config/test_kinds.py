@@ -215,3 +215,50 @@ def test_text_is_neither_empty_nor_cut_by_a_nul():
 @given(st.recursive(st.one_of(st.booleans(), st.integers(), st.text()), lambda inner: st.lists(inner, max_size=3)))
 def test_a_value_written_as_toml_reads_back(value):
     assert value == tomllib.loads(f"v = {toml(value)}")["v"]
+
+
+def test_a_field_name_is_lower_case():
+    assert "x-country" == kinds.FieldName().read("X-Country", BASE)
+    assert "'x country' is not a header name" in refused(kinds.FieldName(), "x country")
+
+
+@pytest.mark.parametrize("patterns", [False, True])
+def test_a_cookies_name_may_end_in_a_star_where_patterns_are_meant(patterns):
+    kind = kinds.CookieName(patterns=patterns)
+
+    assert "Lang" == kind.read("Lang", BASE)
+    for wrong in ("a b", "a=b", "a*b", *([] if patterns else ["wp_*"])):
+        assert "is not a cookie's name" in refused(kind, wrong)
+    if patterns:
+        assert "wp_*" == kind.read("wp_*", BASE)
+
+
+def test_a_parameters_name_may_end_in_a_star():
+    assert ["utm_*", "a[]", "page"] == [kinds.ParameterName().read(name, BASE) for name in ("utm_*", "a[]", "page")]
+    for wrong in ("a=1", "a&b", "*a", "?a"):
+        assert "is not a parameter's name" in refused(kinds.ParameterName(), wrong)
+
+
+@pytest.mark.parametrize(
+    ("value", "because"),
+    [
+        ([], "this is a list; expected a table of times by status"),
+        ({"4xx": "1s"}, "'4xx' is not a status; expected 200 to 599"),
+        ({"100": "1s"}, "'100' is not a status"),
+        ({"206": "1s"}, "a reply with 206 is an answer to one request alone"),
+        ({"404": "soon"}, "404: 'soon' is not a time"),
+        ({"404": "400d"}, "404: 400d is too much; expected at most 365d"),
+    ],
+)
+def test_times_by_status_are_refused(value, because):
+    assert because in refused(kinds.StatusTimes(never=frozenset({206})), value)
+
+
+def test_times_by_status_are_sorted_and_shown_as_a_table():
+    kind = kinds.StatusTimes()
+    value = kind.read({"503": "1s", "404": 10}, BASE)
+
+    assert ((404, 10.0), (503, 1.0)) == value
+    assert '{ 404 = "10s", 503 = "1s" }' == kind.show(value)
+    assert "{}" == kind.show(())
+    assert value == kind.read(tomllib.loads(f"x = {kind.show(value)}")["x"], BASE)

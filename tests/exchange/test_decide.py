@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.cache.lookup import Fwd, Miss, Stale, Why
+from edge.cache.policy import RoutePolicy
 from edge.exchange.decide import fetch_for, unmet, without_cache
 from edge.exchange.decision import Fetch, Tunnel
 from edge.exchange.recognise import Known
@@ -117,3 +118,14 @@ def test_a_504_to_head_has_no_body():
     answer = unmet(known(method="HEAD", fields={"cache-control": "only-if-cached"}), NOW)
 
     assert (b"", Framing.NONE) == (answer.body, answer.head.framing)
+
+
+def test_copies_that_an_operator_tells_apart_do_not_vouch_for_each_other():
+    """The origin may give all of them one tag: it does not know that they differ."""
+    other = kit.stored(FRESH)
+    plain, ruled = known(), known()
+    ruled.ask.policy = RoutePolicy(key_headers=[b"x-country"])
+
+    assert Aim.REFRESH is fetch_for(plain, Miss(Fwd.VARY_MISS, [other])).aim
+    fetch = fetch_for(ruled, Miss(Fwd.VARY_MISS, [other]))
+    assert (Aim.WHOLE, [], True) == (fetch.aim, fetch.others, fetch.shared)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from edge.cache.policy import RoutePolicy
 from edge.config.tree import Listener, Route
 from edge.exchange.recognise import MOST_HOPS, Door, recognise
 from edge.message.head import Framing
@@ -114,3 +115,31 @@ def test_a_prepared_copy_answers_directly_only_what_needs_no_second_look(fields,
 @pytest.mark.parametrize("method", ["POST", "OPTIONS"])
 def test_what_passes_the_cache_by_is_never_answered_directly(method):
     assert not know(kit.head(method=method)).direct
+
+
+RULED = RoutePolicy(query_drop=[b"utm_*"], strip_cookies=True, bypass_headers=[b"x-preview"])
+
+
+def ruled(head):
+    return recognise(head, door(), lambda host, path: ROUTE, {"shop": SHOP}, kit.PREFERENCE, 443, lambda route: RULED)
+
+
+def test_the_origin_is_asked_for_what_the_copy_is_kept_under():
+    known = ruled(kit.head("/a?utm_x&b", fields={"cookie": "a=b"}))
+
+    assert (b"/a?b", None) == (known.asked.target, known.asked.get(b"cookie"))
+    assert (b"/a?b", RULED) == (known.ask.target, known.ask.policy)
+    assert b"/a?utm_x&b" == known.head.target
+
+
+@pytest.mark.parametrize(("method", "fields"), [("POST", {}), ("GET", {"x-preview": "1"})])
+def test_what_passes_the_cache_by_reaches_the_origin_as_it_came(method, fields):
+    head = kit.head("/a?utm_x&b", method, {"cookie": "a=b", **fields})
+
+    assert head is ruled(head).asked
+
+
+def test_without_rules_the_origin_is_asked_what_was_sent():
+    head = kit.head("/a?utm_x")
+
+    assert head is know(head).asked

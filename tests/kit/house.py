@@ -22,6 +22,7 @@ from edge.share.recency import Recency
 from edge.share.scoreboard import Scoreboard
 from edge.share.shunned import Shunned
 from edge.share.stamps import Stamps
+from edge.share.uses import Uses
 from edge.worker.life import Worker
 from tests.kit.client import Client
 from tests.kit.origin import Origin
@@ -53,6 +54,7 @@ class Pages:
     recency: Recency = dataclasses.field(default_factory=lambda: Recency(1 << 12))
     bells: Bells = dataclasses.field(default_factory=lambda: Bells(SLOTS))
     shunned: Shunned = dataclasses.field(default_factory=lambda: Shunned(1 << 10))
+    uses: Uses = dataclasses.field(default_factory=lambda: Uses(1 << 10))
 
 
 class House:
@@ -147,6 +149,7 @@ async def house(
                 recency=pages.recency,
                 bells=pages.bells,
                 shunned=pages.shunned,
+                uses=pages.uses,
                 channel=theirs,
                 origin_blocks=assign_origins(config.origins),
             )

@@ -8,6 +8,7 @@ from edge.share.recency import Recency
 from edge.share.scoreboard import Scoreboard
 from edge.share.shunned import Shunned
 from edge.share.stamps import Stamps
+from edge.share.uses import Uses
 
 
 def test_a_child_finds_its_own_row():
@@ -24,6 +25,7 @@ def test_a_child_finds_its_own_row():
         recency=Recency(16),
         bells=Bells(4),
         shunned=Shunned(16),
+        uses=Uses(16),
         channel=theirs,
     )
     heritage.row.deadline = 4.5
