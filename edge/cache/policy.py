@@ -147,7 +147,9 @@ class RoutePolicy:
             return Bypassed.ROUTE_HEADER
         if self._bypass_cookies is not None and b"cookie" in head.index:
             matches = self._bypass_cookies
-            if any(matches(name) for name, _ in cookie_pairs(_cookie_line(head.fields))):
+            # Some origins still cut at commas (RFC 2965): in doubt a request passes.
+            line = _cookie_line(head.fields).replace(b",", b";")
+            if any(matches(name) for name, _ in cookie_pairs(line)):
                 return Bypassed.ROUTE_COOKIE
         return None
 
