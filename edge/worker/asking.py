@@ -167,8 +167,7 @@ async def _answered(means: Means, errand: Errand) -> None:
         note_not_kept(means, x, verdict.reason)
     errand.land(means.flights)
     if x.is_attended:
-        with errand.bound():
-            await pass_on(means, errand, verdict.reason)
+        await pass_on(means, errand, verdict.reason)
 
 
 def _verdict(means: Means, errand: Errand) -> Copy | NotStored:

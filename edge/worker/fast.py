@@ -222,7 +222,7 @@ class FastLane:
         else:
             session.sock.close()
         for exchange in session.carried.values():
-            exchange.scope.cancel()
+            exchange.give_up()
         session.roomier()
         if not self.sessions and self.draining:
             self.emptied.set()
@@ -412,7 +412,7 @@ class FastLane:
         else:
             carried.status = fault.reply or 0
             send_refusal(session.conn, fault, self.rooms.now_wall, carried.stream)
-        carried.scope.cancel()
+        carried.give_up()
 
     def _ended(self, session: Session) -> bool:
         """The client will send no more. False if the session was closed."""
@@ -523,7 +523,7 @@ class FastLane:
             self.close(session, reset=True)
             return
         for exchange in session.carried.values():
-            exchange.scope.cancel()
+            exchange.give_up()
         session.stream.shut()
         if session.hung_up or not session.conn.lingers:
             self.close(session)

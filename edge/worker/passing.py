@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING
 
 from edge.cache.ask import Method
 from edge.cache.copy import IDENTITY
+from edge.errors import ClientGone
 from edge.exchange.send import not_modified
 from edge.message.dates import parse_date
 from edge.message.head import Framing, ReplyHead
 from edge.origin.request import Aim
 from edge.reply.cache_status import forwarded
 from edge.reply.compose import compose_forwarded
+from edge.worker.coding import TOGETHER
 
 if TYPE_CHECKING:
     from edge.cache.ask import Ask
     from edge.cache.storing import Unstored
+    from edge.compress.encoder import Encoder
+    from edge.worker.coding import Coders
     from edge.worker.means import Errand, Means
+    from edge.worker.origin_exchange import OriginExchange
+    from edge.worker.session import Exchange
 
 
 async def pass_on(means: Means, errand: Errand, reason: Unstored, pieces: list[bytes] | None = None) -> None:
@@ -33,7 +39,12 @@ async def pass_on(means: Means, errand: Errand, reason: Unstored, pieces: list[b
         errand: whose reply.
         reason: why it is not kept, for Cache-Status.
         pieces: of its body that have been read already.
+
+    Raises:
+        Fault: the client is gone, or the reply was cut.
     """
+    if errand.x.is_given_up:
+        raise ClientGone("the client has left")
     rooms, coders = means.rooms, means.coders
     x, ox, reply = errand.x, errand.ox, errand.reply
     ask = x.known.ask
@@ -72,8 +83,23 @@ async def pass_on(means: Means, errand: Errand, reason: Unstored, pieces: list[b
         x.end()
         return
     coder = coders.begin(coding, reply.length)
-    for data in pieces or ():
-        await coders.send(x, data, coder)
+    if coder is None and not pieces:
+        # Most replies are here whole: no scope to enter, one write.
+        while data := ox.body_nowait():
+            x.send_later(data)
+            if x.session.conn.out.pending >= TOGETHER:
+                break
+        if data == b"":
+            x.end(ox.trailers)
+            return
+    with errand.bound():
+        for piece in pieces or ():
+            await coders.send(x, piece, coder)
+        await _stream(x, ox, coders, coder)
+
+
+async def _stream(x: Exchange, ox: OriginExchange, coders: Coders, coder: Encoder | None) -> None:
+    """Send what is still to come of a body as it comes."""
     while True:
         more = ox.body_nowait()
         if more is None:

@@ -70,7 +70,8 @@ class Exchange:
         stream: the connection's number for it.
         head: the request's.
         known: what was worked out from it.
-        scope: cancelled when the client is gone.
+        scope: around what is of use to this client only, while that is being done; see :meth:`bound`.
+        is_given_up: the client is gone, or was refused: nothing more is done for it.
         started_mono: when its head was complete.
         status: of the reply's head as far as one was sent; 0 before.
         sent_bytes: body bytes handed to the connection.
@@ -90,6 +91,7 @@ class Exchange:
         "encoding",
         "ended",
         "head",
+        "is_given_up",
         "known",
         "leg",
         "origin",
@@ -114,7 +116,8 @@ class Exchange:
         self.head = head
         self.known = known
         self.started_mono = started_mono
-        self.scope = trio.CancelScope()
+        self.scope: trio.CancelScope | None = None
+        self.is_given_up = False
         self.collapsed = False
         self.leg = 0
         self._inbox: deque[bytes] = deque()
@@ -180,6 +183,12 @@ class Exchange:
         return data
 
     # -- the client ----------------------------------------------------------------------------------------
+
+    def give_up(self) -> None:
+        """(Fast lane) The client is gone, or was refused: end what is done for it alone."""
+        self.is_given_up = True
+        if self.scope is not None:
+            self.scope.cancel()
 
     def bound(self) -> Bound:
         """
@@ -371,8 +380,8 @@ class Session:
             raise ClientGone("the client left before it had taken the whole reply")
 
     def settled(self) -> None:
-        """An exchange has been settled: the next request may be waiting."""
-        if self.phase is Phase.OPEN:
+        """An exchange has been settled: what it held up may go on."""
+        if self.phase is Phase.OPEN and (self.readable or self.conn.buffered or self.conn.closing):
             self._advance(self)
 
     def roomier(self) -> None:

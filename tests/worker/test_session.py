@@ -30,7 +30,7 @@ class Lane:
     def close(self, session):
         session.phase = Phase.CLOSED
         for exchange in session.carried.values():
-            exchange.scope.cancel()
+            exchange.give_up()
         session.roomier()
 
 

@@ -169,6 +169,8 @@ class ServerConnection:
             return Request(self._stream, head)
         try:
             if self._reading is HEAD:
+                if not self._buffer and not self._eof:
+                    return NEED_DATA
                 return self._read_head()
             if self._reading is BODY:
                 return self._read_body()
