@@ -190,6 +190,10 @@ class Node:
 
     workers = property(children)
 
+    def descriptors(self) -> int:
+        """How many the master has open."""
+        return sum(1 for _ in _links(self.master_pid()))
+
     def open_files(self) -> set[str]:
         """What the node's processes have open."""
         return {link for pid in _descendants(self.master_pid()) for link in _links(pid)}

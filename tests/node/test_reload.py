@@ -94,8 +94,10 @@ async def test_a_new_generation_takes_over_without_a_failed_request(node_at, ori
 
 
 @pytest.mark.slow
-async def test_many_reloads_in_a_row_lose_nothing(node_at):
+async def test_many_reloads_in_a_row_lose_nothing_and_leave_nothing_behind(node_at):
     async with node_at() as node, load(node) as tally:
+        await until(lambda: node.children("edge-keeper"), why=node.tail)
+        held = node.descriptors()
         for turn in range(4):
             since = len(node.log())
             node.config["compression"] = {"min_length": 1000 + turn}
@@ -103,8 +105,12 @@ async def test_many_reloads_in_a_row_lose_nothing(node_at):
             node.signal(signal.SIGHUP)
             await node.complete(since=since)
             await tally.more(60)
+            node.certify()
+            node.signal(signal.SIGHUP)
+            await node.said("reloaded: certificates only", since=since)
         last = node.workers[-2:]
         await until(lambda: node.workers == last, why=node.tail)
+        await until(lambda: len(node.children("edge-keeper")) == 1 and node.descriptors() == held, why=node.tail)
     tally.assert_clean()
     assert tally.retried == 0
 

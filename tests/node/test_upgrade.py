@@ -80,14 +80,18 @@ async def test_programs_may_follow_each_other(node_at):
     async with node_at() as node:
         async with load(node) as tally:
             await tally.more(50)
+            held = set()
             for _ in range(2):
                 old = node.master_pid()
                 node.signal(signal.SIGUSR2)
                 await succeeded(node, old)
                 await tally.more(50)
+                await until(lambda: node.children("edge-keeper"), why=node.tail)
+                held.add(node.descriptors())
             metrics = await node.metrics()
         tally.assert_clean()
 
+        assert len(held) == 1, f"descriptors pile up: {held}"
         # counters went on: the new programs use the old one's pages
         assert sum(value for name, value in metrics.items() if name.startswith("edge_requests_total")) > 150
 
