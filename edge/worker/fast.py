@@ -37,6 +37,7 @@ from edge.observe import names
 from edge.tls.hello import NEED_DATA, NO_COMMON_PROTOCOL, NotTls, peek_hello
 from edge.tls.stream import PlainStream, Ready, TlsStream
 from edge.worker.deadlines import NEVER, Deadlines
+from edge.worker.ears import EpollEars
 from edge.worker.session import Exchange, Phase, Session, Waiting
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class FastLane:
         self.serve_hits = serve_hits
         self.slow: SlowLane
         self.epoll = select.epoll()
+        self.ears = EpollEars(self.epoll)
         self.sessions: dict[int, Session] = {}
         self.watched: dict[int, Callable[[], object]] = {}
         self.deadlines: Deadlines[Session] = Deadlines()
@@ -131,6 +133,7 @@ class FastLane:
         poll = self.epoll.poll
         fd = self.epoll.fileno()
         sessions = self.sessions
+        listening = self.ears.listening
         while True:
             if self._again:
                 await trio.lowlevel.checkpoint()
@@ -150,6 +153,8 @@ class FastLane:
                         if events & _HUNG_UP:
                             session_or_none.hung_up = True
                     self.advance(session_or_none)
+                elif ready in listening:
+                    self.ears.heard(ready, events)
                 elif (call := self.watched.get(ready)) is not None:
                     call()
             self.cells[names.TURNS] += 1

@@ -11,6 +11,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.worker.dial import Dialler
+from edge.worker.ears import TrioEars
 from edge.worker.origin_exchange import OriginExchange
 from edge.worker.pools import Group
 from edge.worker.waits import Watch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edge.config.tree import Origin
     from edge.message.head import ReplyHead
     from edge.origin.request import OriginRequest
+    from edge.worker.ears import Ears
 
 
 class Standing(NamedTuple):
@@ -43,16 +45,25 @@ class Origins:
         origins: by name.
         clock: for ages and health; deadlines are trio's.
         dialler: instead of the system's resolver and sockets.
+        ears: instead of trio's way of waiting.
 
     Raises:
         OSError: a CA file named by the configuration cannot be read.
     """
 
-    def __init__(self, origins: Mapping[str, Origin], clock: Clock, *, dialler: Dialler | None = None) -> None:
+    def __init__(
+        self,
+        origins: Mapping[str, Origin],
+        clock: Clock,
+        *,
+        dialler: Dialler | None = None,
+        ears: Ears | None = None,
+    ) -> None:
         self._clock = clock
-        self._watch = Watch(clock)
+        ears = ears or TrioEars()
+        self._watch = Watch(clock, ears)
         dialler = dialler or Dialler(clock)
-        self._groups = {name: Group(settings, clock, dialler) for name, settings in origins.items()}
+        self._groups = {name: Group(settings, clock, dialler, ears) for name, settings in origins.items()}
 
     def exchange(
         self,

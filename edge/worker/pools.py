@@ -18,7 +18,7 @@ import select
 from typing import TYPE_CHECKING, Protocol
 
 import trio
-from trio.lowlevel import ParkingLot, notify_closing
+from trio.lowlevel import ParkingLot
 
 from edge.errors import EdgeFault, Fault, OriginFault, Side
 from edge.http.h1.client import ClientConnection
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from edge.origin.request import OriginRequest
     from edge.tls.stream import Stream
     from edge.worker.dial import Dialler
+    from edge.worker.ears import Ears
 
 log = logging.getLogger("edge.origin")
 
@@ -127,7 +128,7 @@ class Server:
         stream = link.stream
         if self.door.tls is not None:
             stream.shut()
-        notify_closing(link.fd)
+        self.group.ears.close(link.fd)
         stream.close()
         self.pool.gone()
         self.group.freed()
@@ -153,10 +154,11 @@ class Group:
         waiting: exchanges parked, or woken and not yet running: whoever comes later queues behind.
     """
 
-    def __init__(self, settings: Origin, clock: Clock, dialler: Dialler) -> None:
+    def __init__(self, settings: Origin, clock: Clock, dialler: Dialler, ears: Ears) -> None:
         self.settings = settings
         self.clock = clock
         self.dialler = dialler
+        self.ears = ears
         tls: ssl.SSLContext | None = None
         if any(server.scheme == "https" for server in settings.servers):
             tls = client_context(verify=settings.tls.verify, ca=settings.tls.ca)
@@ -252,6 +254,7 @@ class Group:
             raise
         if server.health.reached():
             log.warning("origin %s: %s can be reached again", self.settings.name, server.label)
+        self.ears.open(stream.fileno())
         return Link(server, stream)
 
     async def _queue(self) -> None:

@@ -15,13 +15,14 @@ import math
 from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
-from trio.lowlevel import notify_closing, wait_readable, wait_writable
+from trio.lowlevel import wait_readable, wait_writable
 
 from edge.errors import OriginFault
 
 if TYPE_CHECKING:
     from edge.clock import Clock
     from edge.worker.attempt import Attempt
+    from edge.worker.ears import Ears
 
 SWEPT_S: Final = 10.0
 """Waits from here on are ended by the sweep; and a sweep that is longer ago than this is not counted on."""
@@ -50,16 +51,18 @@ class Watch:
 
     Args:
         clock: whose time the sweep is told.
+        ears: how something to read is waited for.
 
     Attributes:
         waits: who is left to the sweep, and until when.
         swept_mono: when the last sweep was.
     """
 
-    __slots__ = ("_clock", "swept_mono", "waits")
+    __slots__ = ("_clock", "ears", "swept_mono", "waits")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, ears: Ears) -> None:
         self._clock = clock
+        self.ears = ears
         self.waits: dict[Waiter, float] = {}
         self.swept_mono = -math.inf
 
@@ -68,7 +71,7 @@ class Watch:
         self.swept_mono = now_mono
         for waiter in [one for one, until_mono in self.waits.items() if until_mono <= now_mono]:
             waiter.is_overdue = True
-            notify_closing(waiter.attempt.link.fd)
+            self.ears.wake(waiter.attempt.link.fd)
 
     async def readable(self, waiter: Waiter, wait_s: float, word: str) -> None:
         """
@@ -83,7 +86,7 @@ class Watch:
         if wait_s >= SWEPT_S and now_mono - self.swept_mono < SWEPT_S and not waiter.is_sending:
             self.waits[waiter] = now_mono + wait_s
             try:
-                await wait_readable(fd)
+                await self.ears.wait(fd)
             except trio.ClosedResourceError:
                 if not waiter.is_overdue:
                     raise
@@ -95,7 +98,7 @@ class Watch:
         else:
             with trio.CancelScope(relative_deadline=math.inf if waiter.is_sending else wait_s) as waiter.scope:
                 try:
-                    await wait_readable(fd)
+                    await self.ears.wait(fd)
                 finally:
                     waiter.scope = None
                 attempt.unwaited = 0
