@@ -119,8 +119,9 @@ class Records:
         """Return why *extra* bytes of bodies may not be written now, if they may not."""
         if extra > evict.largest(self.size):
             return not_stored(Unstored.TOO_LARGE)
-        # What copies take, for the rest is little and changes slowly: three databases to ask instead of eight.
-        used = self._pages(txn, (self.chunks, self.copies, self.sizes)) * self.page_bytes
+        # All of it: under a storm of fills the rows of those that have ended (380 bytes each, kept for minutes) took the room
+        # that deleting needs, and the store could neither be written nor emptied any more (bench/store/storm.py).
+        used = self.used(txn)
         if not evict.may_grow(used, extra + 4 * self.page_bytes, self.size):
             return not_stored(Unstored.STORE_FULL)
         return None
