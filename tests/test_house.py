@@ -7,6 +7,7 @@ Read from the source itself, so that a new room is held to them from its first l
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,19 @@ def test_every_module_says_what_it_is() -> None:
     ]
 
     assert [] == silent
+
+
+def test_no_group_in_a_pattern_is_possessive() -> None:
+    """Python before 3.11.5, and Debian 12 has 3.11.2, keeps what a failed round of ``(?:…)*+`` took; ``(?>…)`` is sound."""
+    possessive = re.compile(r"\)(?:[*+?]|\{[0-9,]+\})\+")
+    found = [
+        f"{path.relative_to(EDGE)}:{number}"
+        for path in SOURCES
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        if possessive.search(line)
+    ]
+
+    assert [] == found
 
 
 def test_no_folder_is_a_drawer() -> None:

@@ -21,16 +21,16 @@ FIELD = b"cdn-cache-control"
 """The only target list we are on: an edge in front of an operator's own origins is its CDN."""
 
 _KEY = rb"[a-z*][a-z0-9_\-.*]*+"
-_STRING = rb'"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*+"'
+_STRING = rb'"(?>(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"'
 _BARE = (
     rb"(?:-?[0-9]{1,12}\.[0-9]{1,3}(?![0-9])|-?[0-9]{1,15}(?![0-9.])|"
     + _STRING
     + rb"|[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*+|:[A-Za-z0-9+/=]*+:|\?[01]|@-?[0-9]{1,15}(?![0-9.])"
-    + rb'|%"(?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*+")'
+    + rb'|%"(?>(?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*)")'
 )
-_PARAMETERS = rb"(?:;\x20*+" + _KEY + rb"(?:=" + _BARE + rb")?+)*+"
-_INNER = rb"\(\x20*+(?:" + _BARE + _PARAMETERS + rb"(?:\x20++|(?=\))))*+\)"
-_MEMBER = re.compile(rb"(" + _KEY + rb")(?:=(" + _BARE + rb"|" + _INNER + rb"))?+" + _PARAMETERS)
+_PARAMETERS = rb"(?>(?:;\x20*+" + _KEY + rb"(?>(?:=" + _BARE + rb")?))*)"
+_INNER = rb"\(\x20*+(?>(?:" + _BARE + _PARAMETERS + rb"(?:\x20++|(?=\))))*)\)"
+_MEMBER = re.compile(rb"(" + _KEY + rb")(?>(?:=(" + _BARE + rb"|" + _INNER + rb"))?)" + _PARAMETERS)
 _BETWEEN = re.compile(rb"[ \t]*+,[ \t]*+")
 _INTEGER = re.compile(rb"-?[0-9]{1,15}")
 _ESCAPE = re.compile(rb'\\(["\\])')

@@ -24,7 +24,7 @@ _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 # group 4, because a number with junk behind it is not a number. Possessive where repeats could meet, so that
 # no value costs more than its length.
 _DIRECTIVE = re.compile(
-    rb"[\s,]*+(" + _TCHAR + rb'++)(?:=(?:"((?:[^"\\]|\\.)*+)"|([^,"\s]*+)))?+[ \t]*+([^,]*+)|[\s,]++|[^,]++',
+    rb"[\s,]*+(" + _TCHAR + rb'++)(?>(?:=(?:"((?>(?:[^"\\]|\\.)*))"|([^,"\s]*+)))?)[ \t]*+([^,]*+)|[\s,]++|[^,]++',
     re.DOTALL,
 )
 _UNESCAPE = re.compile(rb"\\(.)", re.DOTALL)

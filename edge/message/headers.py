@@ -38,10 +38,10 @@ the ``proxy-`` fields are said to the nearest proxy, which is us (RFC 9111 §3.1
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
-_QUOTED = rb'"(?:[^"\\]|\\.)*+"'
-_MEMBER = re.compile(rb'(?:[^",]|' + _QUOTED + rb")++", re.DOTALL)
-# As far as every quote is closed. Possessive, and cut in two steps, so that no value costs more than its length.
-_CLOSED = re.compile(rb'(?:[^"]|' + _QUOTED + rb")*+", re.DOTALL)
+_QUOTED = rb'"(?>(?:[^"\\]|\\.)*)"'
+_MEMBER = re.compile(rb'(?>(?:[^",]|' + _QUOTED + rb")+)", re.DOTALL)
+# As far as every quote is closed. Atomic, and cut in two steps, so that no value costs more than its length.
+_CLOSED = re.compile(rb'(?>(?:[^"]|' + _QUOTED + rb")*)", re.DOTALL)
 
 
 def is_token(value: bytes) -> bool:

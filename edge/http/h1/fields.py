@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _LINE = _TCHAR + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n"
-_BLOCK = re.compile(rb"(?:" + _LINE + rb")*+")
+_BLOCK = re.compile(rb"(?>(?:" + _LINE + rb")*)")
 _ONE_LINE = re.compile(_LINE)
 
 is_well_formed = _BLOCK.fullmatch
