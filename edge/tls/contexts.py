@@ -309,6 +309,8 @@ def _restrict(context: ssl.SSLContext) -> None:
     context.set_ciphers(CIPHERS)
     context.set_alpn_protocols(list(PROTOCOLS))
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    # Some builds of Python 3.11 (Debian 12's) have it on: then a reply that was cut would look whole.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
 
 
 def _bare() -> ServerContext:
