@@ -99,6 +99,10 @@ its directives, its credentials) or in the moment, and must not keep a key from 
 """
 
 
+NUMBER: Final = {reason: number for number, reason in enumerate(Unstored, 1)}
+"""A number for each reason, where there is no room for a word."""
+
+
 @dataclass(slots=True, frozen=True)
 class NotStored:
     """A reply that is not kept. Compare ``reason``."""

@@ -1,5 +1,6 @@
 """
-The commands: ``edge run``, ``edge check``, ``edge demo``; and ``edge purge`` of an edge that runs.
+The commands: ``edge run``, ``edge check``, ``edge demo``; and of an edge that runs ``edge purge``,
+``edge cache`` and ``edge explain``.
 
 Reads the command line and hands over. Decides only exit codes: 0 good, 1 failed, 2 bad usage. Each command's module is
 imported when it is asked for, so that ``edge --version`` does not wait for what serving needs.
@@ -22,7 +23,7 @@ DEFAULT_FILE = Path("/etc/edge/edge.toml")
 
 GOOD, FAILED, BAD_USAGE = 0, 1, 2
 
-STEERING = frozenset({"purge"})
+STEERING = frozenset({"purge", "cache", "explain"})
 """Commands that ask an edge that runs."""
 
 
@@ -68,12 +69,20 @@ def _run(given: argparse.Namespace) -> int:
 
 def _steer(given: argparse.Namespace) -> int:
     """Ask an edge that runs."""
-    from edge.cli import purge  # noqa: PLC0415
+    from edge.cli import cache, purge  # noqa: PLC0415
     from edge.cli.operator import Operator, Unanswered  # noqa: PLC0415
 
     try:
         operator = Operator(given.config, given.admin)
-        return purge.run(operator, given.orders, is_soft=given.soft)
+        if given.command == "purge":
+            return purge.run(operator, given.orders, is_soft=given.soft)
+        if given.command == "explain":
+            return cache.explain(operator, [("url", given.url), *given.query], as_json=given.json)
+        if given.what == "show":
+            return cache.show(operator, given.url, as_json=given.json)
+        if given.what == "ls":
+            return cache.ls(operator, given.query, as_json=given.json)
+        return cache.stats(operator, as_json=given.json)
     except Unanswered as why:
         print(why, file=sys.stderr)
         return FAILED
@@ -104,6 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     steering = argparse.ArgumentParser(add_help=False, allow_abbrev=False, parents=[config])
     steering.add_argument("--admin", metavar="ADDRESS", help="the edge's admin address; by default as configured")
     _add_purge(commands, steering)
+    steering.add_argument("--json", action="store_true", help="for programs")
+    _add_cache(commands, steering)
+    _add_explain(commands, steering)
     return parser
 
 
@@ -126,8 +138,42 @@ def _add_purge(
     command.set_defaults(orders=[])
 
 
+def _add_cache(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], steering: argparse.ArgumentParser
+) -> None:
+    cache = commands.add_parser(
+        "cache", help="say what is stored", description="Say what a running edge has stored.", allow_abbrev=False
+    )
+    whats = cache.add_subparsers(dest="what", metavar="ls|show|stats", required=True)
+    ls = whats.add_parser("ls", help="a line for every copy", parents=[steering], allow_abbrev=False)
+    for name, what in (("host", "of a host"), ("prefix", "whose address begins so"), ("tag", "with a tag")):
+        ls.add_argument(f"--{name}", action=_Order, dest=name, metavar=name.upper(), help=f"only those {what}")
+    ls.set_defaults(query=[])
+    show = whats.add_parser("show", help="all there is for an address", parents=[steering], allow_abbrev=False)
+    show.add_argument("url", metavar="URL")
+    whats.add_parser("stats", help="how much, and what for", parents=[steering], allow_abbrev=False)
+
+
+def _add_explain(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], steering: argparse.ArgumentParser
+) -> None:
+    says = "Say what would happen to a request, rule by rule, each with its source. Changes nothing."
+    command = commands.add_parser(
+        "explain", help="say what would happen to a request", description=says, parents=[steering], allow_abbrev=False
+    )
+    command.add_argument("url", metavar="URL")
+    for flags, name, metavar, what in (
+        (("-X", "--method"), "method", "METHOD", "of the request; GET by default"),
+        (("-H", "--header"), "field", "FIELD", "of the request: 'Name: value'"),
+        (("--reply",), "reply", "FIELD", "of a reply: say also whether it would be stored"),
+        (("--status",), "status", "STATUS", "of that reply; 200 by default"),
+    ):
+        command.add_argument(*flags, action=_Order, dest=name, metavar=metavar, help=what)
+    command.set_defaults(query=[])
+
+
 class _Order(argparse.Action):
-    """Gathers what is to be purged, in the order given."""
+    """Gathers what is named, in the order given: of a purge in ``orders``, else in ``query``."""
 
     def __call__(
         self,
@@ -137,4 +183,5 @@ class _Order(argparse.Action):
         option_string: str | None = None,  # noqa: ARG002
     ) -> None:
         each = [values] if isinstance(values, str) else values or (["1"] if self.nargs == 0 else [])
-        namespace.orders = [*namespace.orders, *((self.dest, value) for value in each)]
+        gathered = "orders" if hasattr(namespace, "orders") else "query"
+        setattr(namespace, gathered, [*getattr(namespace, gathered), *((self.dest, value) for value in each)])

@@ -1,8 +1,9 @@
 """
 What operators are told on the admin address, and what they may order there.
 
-They are told by ``/metrics``, ``/healthz`` and ``/readyz``. ``POST /purge`` takes something back
-(:mod:`edge.exchange.purging`). Whoever reaches this address may do so: it is kept away from clients by where it listens. A page
+They are told by ``/metrics``, ``/healthz`` and ``/readyz``; by ``/cache``, ``/cache/ls`` and ``/cache/show`` what is stored
+(:mod:`edge.exchange.inventory`); by ``/explain`` what would happen to a request (:mod:`edge.exchange.explain`). ``POST /purge``
+takes something back (:mod:`edge.exchange.purging`). Whoever reaches this address may do so: it is kept away from clients by where it listens. A page
 in an operator's browser is not an operator; what browsers send to where it was not asked for is refused.
 
 Any worker answers for the whole node, because the counters are shared. *Healthy* means this worker's loop turns, which its
@@ -15,7 +16,10 @@ from typing import TYPE_CHECKING, Final
 
 from edge.exchange.answering import say, say_json
 from edge.exchange.decision import Answer
-from edge.exchange.purging import Misread, read_orders
+from edge.exchange.explain import explain, read_question
+from edge.exchange.inventory import Inventory
+from edge.exchange.purging import NO_CACHE, Misread, only_url, read_orders, read_query
+from edge.observe import names
 from edge.observe.metrics import Gauge, exposition
 from edge.reply.errors import error_reply
 
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from edge.share.scoreboard import Scoreboard
 
 LOOKED_AT: Final = (b"/metrics", b"/healthz", b"/readyz")
-ORDERED: Final = (b"/purge",)
+STEERED: Final = (b"/cache", b"/cache/ls", b"/cache/show", b"/explain", b"/purge")
 
 
 class Admin:
@@ -63,8 +67,8 @@ class Admin:
     def __call__(self, head: RequestHead, now_wall: float) -> Answer:
         """Answer one request."""
         path = head.path
-        if path in ORDERED and self._rooms is not None:
-            return self._ordered(self._rooms, head, now_wall)
+        if path in STEERED and self._rooms is not None:
+            return self._steer(self._rooms, head, now_wall)
         if head.method not in {b"GET", b"HEAD"}:
             return self._not_allowed(b"GET, HEAD", now_wall)
         match path:
@@ -84,22 +88,46 @@ class Admin:
                 is_ready = self._scoreboard.ready() > 0 and not self._is_leaving()
                 return say(head, 200 if is_ready else 503, b"ready\n" if is_ready else b"not ready\n", now_wall)
             case b"/":
-                paths = LOOKED_AT if self._rooms is None else LOOKED_AT + ORDERED
+                paths = LOOKED_AT if self._rooms is None else LOOKED_AT + STEERED
                 return say(head, 200, b"".join(path + b"\n" for path in paths), now_wall)
             case _:
                 return Answer(*error_reply(404, now_wall=now_wall, to_head=head.method == b"HEAD"))
 
-    def _ordered(self, rooms: Rooms, head: RequestHead, now_wall: float) -> Answer:
-        """Carry out what an operator wants done."""
+    def _steer(self, rooms: Rooms, head: RequestHead, now_wall: float) -> Answer:
+        """Tell an operator what the cache is about, or change it."""
+        try:
+            if head.path == b"/purge":
+                return self._purge(rooms, head, now_wall)
+            if head.method not in {b"GET", b"HEAD"}:
+                return self._not_allowed(b"GET, HEAD", now_wall)
+            query = read_query(head.query)
+            if head.path == b"/explain":
+                return say_json(head, 200, explain(rooms, read_question(query), now_wall), now_wall)
+            if rooms.store is None:
+                return say_json(head, 409, {"error": NO_CACHE}, now_wall)
+            inventory = Inventory(rooms.store, rooms.recency)
+            match head.path:
+                case b"/cache/ls":
+                    told = inventory.page(query, now_wall)
+                case b"/cache/show":
+                    told = inventory.address(only_url(query), rooms.steering.key_for, now_wall)
+                case _:
+                    told = inventory.numbers() | {"requests": self._requests()}
+            return say_json(head, 200, told, now_wall)
+        except Misread as why:
+            return say_json(head, 400, {"error": str(why)}, now_wall)
+
+    def _purge(self, rooms: Rooms, head: RequestHead, now_wall: float) -> Answer:
         if head.method != b"POST":
             return self._not_allowed(b"POST", now_wall)
         if head.get(b"origin") is not None or head.get(b"sec-fetch-site") is not None:
             return Answer(*error_reply(403, now_wall=now_wall), word="http_request_denied")
-        try:
-            orders, is_soft = read_orders(head.query, rooms.steering.key_for)
-        except Misread as why:
-            return say_json(head, 400, {"error": str(why)}, now_wall)
+        orders, is_soft = read_orders(read_query(head.query), rooms.steering.key_for)
         return rooms.purger.answer(head, orders, now_wall, is_soft=is_soft, by="an operator")
+
+    def _requests(self) -> dict[str, int]:
+        """How many requests there have been, by what the cache did."""
+        return {word: self._counters.total(cell) for word, cell in names.REQUESTS.items()}
 
     @staticmethod
     def _not_allowed(allowed: bytes, now_wall: float) -> Answer:

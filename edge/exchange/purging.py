@@ -65,9 +65,30 @@ class Order:
     keys: tuple[bytes, ...] = ()
 
 
-def read_orders(
-    query: bytes | None, key_for: Callable[[bytes, bytes, bytes], bytes] = key_of
-) -> tuple[list[Order], bool]:
+Query = list[tuple[str, str]]
+"""What stands behind the ``?``, decoded."""
+
+NO_CACHE: Final = "there is no cache: [cache] path is not set"
+
+
+def read_query(query: bytes | None) -> Query:
+    """Decode a query: UTF-8, percent-encoded."""
+    return parse_qsl((query or b"").decode("latin-1"), keep_blank_values=True)
+
+
+def only_url(query: Query) -> bytes:
+    """
+    Return the ``url`` that is all a query names.
+
+    Raises:
+        Misread: it names something else, or more.
+    """
+    if len(query) != 1 or query[0][0] != "url":
+        raise Misread("expected one url, and nothing else")
+    return query[0][1].encode()
+
+
+def read_orders(query: Query, key_for: Callable[[bytes, bytes, bytes], bytes] = key_of) -> tuple[list[Order], bool]:
     """
     Read the query of ``POST /purge``.
 
@@ -83,21 +104,15 @@ def read_orders(
     """
     orders: list[Order] = []
     is_soft = False
-    for name, value in parse_qsl((query or b"").decode("latin-1"), keep_blank_values=True):
+    for name, value in query:
         text = value.encode()
         match name:
             case "url":
                 scheme, authority, target = address_of(text)
                 url = b"%b://%b%b" % (scheme, authority, target)
                 orders.append(Order("url", url, (key_for(scheme, authority, target),)))
-            case "host":
-                orders.append(Order("host", _host(text)))
-            case "prefix":
-                orders.append(Order("prefix", _prefix(text)))
-            case "tag":
-                if not text.strip():
-                    raise Misread("a tag is not empty")
-                orders.append(Order("tag", text))
+            case "host" | "prefix" | "tag":
+                orders.append(Order(name, read_selection(name, text)))
             case "all":
                 if _is_yes(name, value):
                     orders.append(Order("all"))
@@ -110,6 +125,26 @@ def read_orders(
     if len(orders) > MOST_ORDERS:
         raise Misread(f"{len(orders)} things are named; expected {MOST_ORDERS} at most")
     return orders, is_soft
+
+
+def read_selection(name: str, text: bytes) -> bytes:
+    """
+    Return *text* in the spelling that copies have.
+
+    Args:
+        name: ``host``, ``prefix`` or ``tag``.
+        text: as written.
+
+    Raises:
+        Misread: it is no such thing.
+    """
+    if name == "host":
+        return _host(text)
+    if name == "prefix":
+        return _prefix(text)
+    if not text.strip():
+        raise Misread("a tag is not empty")
+    return text
 
 
 def orders_of(head: RequestHead, key_for: Callable[[bytes, bytes, bytes], bytes] = key_of) -> tuple[list[Order], bool]:
@@ -207,7 +242,7 @@ class Purger:
             by: who asks, for the log.
         """
         if self._store is None:
-            return say_json(head, 409, {"error": "there is no cache: [cache] path is not set"}, now_wall)
+            return say_json(head, 409, {"error": NO_CACHE}, now_wall)
         done: list[dict[str, str | int]] = []
         for order in orders:
             outcome = self._carry_out(self._store, order, is_soft=is_soft)

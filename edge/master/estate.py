@@ -24,7 +24,7 @@ from edge.share.recency import SIZE as RECENCY_SIZE
 from edge.share.recency import Recency
 from edge.share.scoreboard import Scoreboard
 from edge.share.shunned import SIZE as SHUNNED_SIZE
-from edge.share.shunned import Shunned
+from edge.share.shunned import WORD_BYTES, Shunned
 from edge.share.stamps import SIZE as STAMPS_SIZE
 from edge.share.stamps import Stamps
 from edge.share.uses import SIZE as USES_SIZE
@@ -90,7 +90,7 @@ class Estate:
             Stamps(page=page("stamps", STAMPS_SIZE * 8)),
             Recency(page=page("recency", RECENCY_SIZE * 4)),
             Bells(slots, will["bells"], page("waiting", slots * 8)),
-            Shunned(page=page("shunned", SHUNNED_SIZE * 8)),
+            Shunned(page=page("shunned", SHUNNED_SIZE * WORD_BYTES)),
             Uses(page=page("uses", USES_SIZE * 8)),
             from_top=not will["from_top"],
         )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge.cache.copy import IDENTITY, Copy
-from edge.cache.storing import FOR_EVERYBODY, NotStored, Unstored
+from edge.cache.storing import FOR_EVERYBODY, NUMBER, NotStored, Unstored
 from edge.errors import ClientGone, OriginFault
 from edge.exchange.send import whole
 from edge.message.head import Framing
@@ -217,10 +217,11 @@ def note_kept(means: Means, x: Exchange, kept: Copy | NotStored) -> None:
 
 def note_not_kept(means: Means, x: Exchange, reason: Unstored) -> None:
     """Count it; tell the operator of want of room; and let nobody wait for a reply that will be like this one."""
-    cells = means.cells
+    cells, shunned, now_s = means.cells, means.rooms.shunned, int(means.clock.wall())
     cells[names.CACHE_NOT_STORED] += 1
+    shunned.note(x.known.ask.hash, NUMBER[reason], now_s)
     if reason in FOR_EVERYBODY:
-        means.rooms.shunned.shun(x.known.ask.hash, int(means.clock.wall()) + SHUN_S)
+        shunned.shun(x.known.ask.hash, now_s + SHUN_S)
     elif reason is Unstored.STORE_FULL:
         cells[names.CACHE_FULL] += 1
         means.rooms.say_full()

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from edge.config.tree import Route, RouteCache
 from edge.exchange.admin import Admin
 from edge.exchange.decision import Fetch, Serve
 from edge.message.head import Framing
@@ -171,3 +172,62 @@ def test_an_admin_without_rooms_steers_nothing(office):
 
 def test_the_front_page_names_what_may_be_ordered(steered):
     assert b"/purge" in steered.ask("/").body.split()
+
+
+@pytest.mark.parametrize(
+    ("target", "key", "value"),
+    [
+        ("/cache", "copies", 1),
+        ("/cache/ls", "next", None),
+        ("/cache/show?url=https://shop.example/x", "url", "https://shop.example/x"),
+        ("/explain?url=https://shop.example/x", "outcome", "hit; ttl=60"),
+    ],
+)
+def test_operators_are_told_of_the_cache(steered, target, key, value):
+    steered.desk.keep()
+    answer = steered.ask(target)
+
+    assert (200, b"application/json", b"no-store") == (
+        answer.head.status,
+        answer.head.get(b"content-type"),
+        answer.head.get(b"cache-control"),
+    )
+    assert value == json.loads(answer.body)[key]
+
+
+def test_requests_are_told_by_what_the_cache_did(steered):
+    steered.counters.slot(1)[names.REQUESTS["hit"]] = 5
+
+    assert 5 == json.loads(steered.ask("/cache").body)["requests"]["hit"]
+
+
+@pytest.mark.parametrize("target", ["/cache", "/cache/ls", "/cache/show", "/explain"])
+def test_the_cache_is_only_looked_at_there(steered, target):
+    assert (405, b"GET, HEAD") == ((answer := steered.ask(target, "POST")).head.status, answer.head.get(b"allow"))
+
+
+@pytest.mark.parametrize("target", ["/cache/ls?x=1", "/cache/show", "/cache/show?url=x", "/explain", "/explain?url=x"])
+def test_a_question_that_is_not_understood_is_400(steered, target):
+    assert 400 == (answer := steered.ask(target)).head.status
+    assert "expected" in json.loads(answer.body)["error"] or "no url" in json.loads(answer.body)["error"]
+
+
+def test_without_a_cache_there_is_nothing_to_tell(office, bare):
+    office.admin._rooms = bare.rooms
+
+    assert [409, 409, 200] == [
+        office.ask(target).head.status for target in ("/cache", "/cache/ls", "/explain?url=https://shop.example/x")
+    ]
+
+
+def test_a_purge_finds_what_a_routes_rules_have_stored(office, folder):
+    """The key leaves the query out, and so must whoever names the address."""
+    desk = Desk(folder, routes=(Route("shop.example", "/", "shop", RouteCache(query="none")),))
+    office.admin._rooms = desk.rooms
+    kept = desk.rooms.recognise(kit.head("/x?a"), door()).ask
+    desk.keep(asked=kept)
+    told = json.loads(office.ask("/cache/show?url=https://shop.example/x%3Fb").body)
+    purged = json.loads(office.ask("/purge?url=https://shop.example/x%3Fc", "POST").body)
+    desk.close()
+
+    assert (1, 1) == (len(told["copies"]), purged["purged"][0]["copies"])

@@ -13,7 +13,7 @@ from edge.cache.purge import Purge, What
 from edge.cache.storing import Unstored, not_stored
 from edge.config.tree import CacheConfig
 from edge.exchange.decision import Answer, Fetch, Serve
-from edge.exchange.purging import MOST_ORDERS, Misread, Order, address_of, orders_of, read_orders
+from edge.exchange.purging import MOST_ORDERS, Misread, Order, address_of, orders_of, read_orders, read_query
 from edge.observe import names
 from tests.cache import kit
 from tests.exchange.kit import FRESH, MIB, Desk
@@ -43,11 +43,11 @@ def told(answer: Answer):
     ],
 )
 def test_what_may_be_named(query, order):
-    assert read_orders(query) == ([order], False)
+    assert read_orders(read_query(query)) == ([order], False)
 
 
 def test_an_address_is_named_as_a_request_for_it_would_be():
-    ([order], _) = read_orders(b"url=HTTPS://Shop.Example.:443/A%3Fb%3D%2541")
+    ([order], _) = read_orders(read_query(b"url=HTTPS://Shop.Example.:443/A%3Fb%3D%2541"))
 
     assert order == Order("url", b"https://shop.example/A?b=%41", (key_of(b"https", b"shop.example", b"/A?b=%41"),))
     assert address_of(b"http://a:80") == (b"http", b"a", b"/")
@@ -56,11 +56,11 @@ def test_an_address_is_named_as_a_request_for_it_would_be():
 
 
 def test_several_things_are_named_at_once_and_softly():
-    orders, is_soft = read_orders(b"tag=a&tag=b&host=c&soft=1")
+    orders, is_soft = read_orders(read_query(b"tag=a&tag=b&host=c&soft=1"))
 
     assert [order.name for order in orders] == ["tag", "tag", "host"]
     assert is_soft
-    assert not read_orders(b"all&soft=no")[1]
+    assert not read_orders(read_query(b"all&soft=no"))[1]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_several_things_are_named_at_once_and_softly():
 def test_what_is_not_understood_purges_nothing(query, why):
     """Above all nothing more than was meant."""
     with pytest.raises(Misread, match=why):
-        read_orders(query)
+        read_orders(read_query(query))
 
 
 def test_the_method_names_its_own_target_by_either_scheme():
@@ -117,7 +117,7 @@ def test_the_method_names_tags_where_it_has_any():
 
 
 def purge(desk, query, *, head=None):
-    orders, is_soft = read_orders(query)
+    orders, is_soft = read_orders(read_query(query))
     return desk.rooms.purger.answer(
         head or kit.head("/purge", "POST"), orders, desk.rooms.now_wall, is_soft=is_soft, by="somebody"
     )
