@@ -27,7 +27,7 @@ from tests.kit.client import Gone, Reply
 from tests.kit.node import Caller, Node, until
 from tests.kit.origin import Asked, Wire, reply
 
-REQUEST_S = 15.0
+REQUEST_S = 20.0
 """A request that takes longer has failed."""
 
 PAUSE_S = 0.004

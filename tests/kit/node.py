@@ -30,7 +30,7 @@ REPOSITORY = Path(__file__).parent.parent.parent
 HOST = "shop.example"
 ESTABLISHED, LISTEN = "01", "0A"
 """As ``/proc/net/tcp`` has it."""
-LONG_S = 20.0
+LONG_S = 30.0
 """How long anything is waited for that takes a process to start; an idle machine needs a tenth."""
 
 

@@ -99,10 +99,10 @@ async def test_a_flight_whose_leader_is_killed_ends_for_its_joiners_in_seconds(n
             os.kill(leading, signal.SIGKILL)
             with stopwatch() as waited:
                 if not head_at_once:
-                    await until(lambda: download.times == 2, within_s=4, why=node.tail)
+                    await until(lambda: download.times == 2, within_s=10, why=node.tail)
                     download.go_on.set()
-                await until(lambda: len(ended) == 2, within_s=4, why=node.tail)
-                assert waited() < 4
+                await until(lambda: len(ended) == 2, within_s=10, why=node.tail)
+                assert waited() < 10
 
         assert ended.count(None) == (2 if head_at_once else 1)
         if not head_at_once:
@@ -130,7 +130,7 @@ async def test_a_worker_that_hangs_is_ended_by_its_deadline_and_replaced(node_at
             carried = holds(node, victim)
             with stopwatch() as waited:
                 await replaced(node, victim)
-                assert waited() < 8
+                assert waited() < 12
             await tally.more(200)
         print(tally)
 
