@@ -133,6 +133,11 @@ def _tls_word(cause: ssl.SSLError) -> str:
     return "tls_protocol_error"
 
 
+def _is_cut(cause: ssl.SSLError) -> bool:
+    """Whether the connection ended without close_notify; Debian 12's Python says so by the reason alone."""
+    return isinstance(cause, ssl.SSLEOFError) or cause.reason == "UNEXPECTED_EOF_WHILE_READING"
+
+
 class PlainStream:
     """
     A stream over a bare socket (TCP or Unix), made non-blocking here.
@@ -436,7 +441,7 @@ class TlsStream:
             except ssl.SSLZeroReturnError:
                 return b""
             except ssl.SSLError as cause:
-                if isinstance(cause, ssl.SSLEOFError) and self.side is Side.CLIENT:
+                if _is_cut(cause) and self.side is Side.CLIENT:
                     return b""
                 raise self._refused(cause) from cause
             self._fed = fed = self._incoming.pending > 0 or len(plain) == limit
@@ -557,7 +562,7 @@ class TlsStream:
                 self._send(self._drain())
         except OSError:
             pass  # the peer left before it could be told
-        if isinstance(cause, ssl.SSLEOFError):
+        if _is_cut(cause):
             return self._lost(cause)
         word, detail = _tls_word(cause), cause.reason or str(cause)
         if isinstance(cause, ssl.SSLCertVerificationError):
