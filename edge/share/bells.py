@@ -25,11 +25,13 @@ if TYPE_CHECKING:
 class Bells:
     """One bell per slot. Descriptors are non-blocking and close-on-exec; ``fds[slot]`` is that slot's."""
 
-    __slots__ = ("_waiting", "fds", "page")
+    __slots__ = ("_as_bytes", "_nobody", "_waiting", "fds", "page")
 
     def __init__(self, slots: int, fds: Sequence[int] | None = None, page: Page | None = None) -> None:
         self.page = page or Page(slots * 8, "waiting")
         self._waiting = self.page.words
+        self._as_bytes = self._waiting.cast("B")
+        self._nobody = bytes(len(self._as_bytes))
         self.fds = tuple(fds or (os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(slots)))
         assert len(self.fds) == slots
 
@@ -51,7 +53,9 @@ class Bells:
             os.eventfd_write(self.fds[slot], 1)
 
     def ring_all(self, *, waiting_only: bool = True) -> None:
-        """Wake everyone who waits, or everyone. Costs one read per slot and one system call per waiter."""
+        """Wake everyone who waits, or everyone. Cost: 0.1 µs if nobody waits, else one system call per waiter."""
+        if waiting_only and self._as_bytes == self._nobody:
+            return
         for slot, waiters in enumerate(self._waiting):
             if waiters or not waiting_only:
                 self.ring(slot)

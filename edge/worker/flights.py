@@ -277,7 +277,8 @@ class Flights:
 
     def ring(self) -> None:
         """Tell everyone that something has landed or ended."""
-        self._lot.unpark_all()
+        if self._lot:
+            self._lot.unpark_all()
         self._bells.ring_all()
 
     @contextmanager
