@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 with contextlib.suppress(ImportError):  # not every version has it, and those that do import it with the first opening:
-    import lmdb._envid  # noqa: F401 - when a worker has given up the right to read where the program lies
+    import lmdb._envid
 
 _T = TypeVar("_T")
 
