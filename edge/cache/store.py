@@ -56,8 +56,8 @@ class Stamper(Protocol):
 class Toucher(Protocol):
     """Where uses are noted: :class:`edge.share.recency.Recency`."""
 
-    def touch(self, copy_id: int, now_s: int) -> None:
-        """Note a use."""
+    def begin(self, copy_id: int, now_s: int) -> None:
+        """Note a new copy."""
 
 
 class Ringer(Protocol):
@@ -644,7 +644,7 @@ class Store:
     def _touched(self, placed: Copy | NotStored) -> Copy | NotStored:
         """Note a new copy as used: its word in the shared page may be that of an old one."""
         if self._recency is not None and isinstance(placed, Copy):
-            self._recency.touch(placed.copy_id, evict.second_of(placed.response_wall))
+            self._recency.begin(placed.copy_id, evict.second_of(placed.response_wall))
         return placed
 
     def _trouble(self, error: Exception) -> NotStored:

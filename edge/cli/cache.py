@@ -59,7 +59,7 @@ def ls(operator: Operator, which: Sequence[tuple[str, str]], *, as_json: bool) -
     while after or is_first:
         told = operator.ask("GET", "/cache/ls", [*which, ("limit", "500"), *([("after", after)] if after else [])])
         if is_first and not as_json:
-            print(f"{'STATUS':<7}{'AGE':>8}{'TTL':>9}{'SIZE':>11}  {'STATE':<8}{'CODINGS':<18}URL")
+            print(f"{'STATUS':<7}{'AGE':>8}{'TTL':>9}{'SIZE':>11}{'USES':>9}  {'STATE':<8}{'CODINGS':<18}URL")
         is_first = False
         for copy in told["copies"]:
             print(json.dumps(copy) if as_json else line(copy))
@@ -71,7 +71,7 @@ def line(copy: dict[str, Any]) -> str:
     """Return a copy as one line of :func:`ls`."""
     state = copy["state"].partition(",")[0].partition(" ")[0]
     return (
-        f"{copy['status']:<7}{span(copy['age_s']):>8}{span(copy['ttl_s']):>9}{size(copy['bytes']):>11}  "
+        f"{copy['status']:<7}{span(copy['age_s']):>8}{span(copy['ttl_s']):>9}{size(copy['bytes']):>11}{copy['uses']:>9}  "
         f"{state:<8}{','.join(copy['codings']):<18}{copy['url']}"
     )
 
@@ -120,7 +120,7 @@ def _facts(copy: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield "stored", moment(copy["stored_wall"])
     if copy["confirmed_wall"] != copy["stored_wall"]:
         yield "confirmed", moment(copy["confirmed_wall"])
-    yield "last used", moment(copy["used_wall"]) if copy["used_wall"] else "not lately"
+    yield "uses", f"{copy['uses']}, last {moment(copy['used_wall'])}" if copy["used_wall"] else "not lately"
 
 
 def explain(operator: Operator, query: Sequence[tuple[str, str]], *, as_json: bool) -> int:

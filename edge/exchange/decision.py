@@ -53,6 +53,7 @@ class Serve:
         eligible: it is coded for clients that ask.
         coding: for the log: empty for identity.
         stamp: of the key when the store was read; -1 once the memory has let go of it.
+        uses: since they were last counted where all workers' are.
     """
 
     prepared: Prepared
@@ -60,6 +61,7 @@ class Serve:
     eligible: bool
     coding: str
     stamp: int
+    uses: int = 0
 
 
 @dataclass(slots=True)

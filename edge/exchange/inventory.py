@@ -48,7 +48,7 @@ def state_of(copy: Copy, now_wall: float) -> str:
     return {"no-cache": "asked about each time", "invalidated": "invalidated"}.get(found.why.value, "stale")
 
 
-def summary(copy: Copy, now_wall: float, used_s: int) -> dict[str, Any]:
+def summary(copy: Copy, now_wall: float, recency: Recency) -> dict[str, Any]:
     """Tell of *copy* in one line's worth."""
     age = copy.initial_age + max(0.0, now_wall - copy.response_wall)
     return {
@@ -63,13 +63,14 @@ def summary(copy: Copy, now_wall: float, used_s: int) -> dict[str, Any]:
         "vary": {shown(name): None if value is None else shown(value) for name, value in copy.vary},
         "tags": sorted(shown(tag) for tag in tags_of(copy.fields)),
         "stored_wall": copy.stored_wall,
-        "used_wall": used_s or None,
+        "used_wall": recency.read(copy.copy_id) or None,
+        "uses": recency.uses(copy.copy_id),
     }
 
 
-def particulars(copy: Copy, now_wall: float, used_s: int) -> dict[str, Any]:
+def particulars(copy: Copy, now_wall: float, recency: Recency) -> dict[str, Any]:
     """Tell all there is to tell of *copy*, but its body."""
-    return summary(copy, now_wall, used_s) | {
+    return summary(copy, now_wall, recency) | {
         "lifetime_s": copy.lifetime_s,
         "lifetime": "by the origin" if copy.is_explicit else "guessed" if copy.lifetime_s else "none given",
         "stale_while_revalidate_s": copy.swr_s,
@@ -89,7 +90,7 @@ class Inventory:
 
     Args:
         store: the one that this process has open.
-        recency: when copies were last used.
+        recency: when copies were last used, and how often.
     """
 
     __slots__ = ("_recency", "_store")
@@ -149,7 +150,7 @@ class Inventory:
                 break
             copies, after = found
             told += [
-                summary(copy, now_wall, self._recency.read(copy.copy_id))
+                summary(copy, now_wall, self._recency)
                 for copy in copies
                 if all(which.refuses(copy) for which in wanted)
             ]
@@ -176,9 +177,7 @@ class Inventory:
         return {
             "url": shown(b"%b://%b%b" % (scheme, authority, target)),
             "key": key.hex(),
-            "copies": [
-                particulars(copy, now_wall, self._recency.read(copy.copy_id)) for copy in self._store.copies(key)
-            ],
+            "copies": [particulars(copy, now_wall, self._recency) for copy in self._store.copies(key)],
             "landing": {"bytes": fill.landed_bytes, "of_bytes": fill.copy.length or None}
             if fill is not None and is_filling
             else None,

@@ -18,6 +18,7 @@ from cachetools import LRUCache
 if TYPE_CHECKING:
     from edge.cache.copy import Copy
     from edge.exchange.decision import Serve
+    from edge.share.recency import Recency
 
 LARGEST: Final = 4
 """One copy may take this fraction (1/4) of the memory, so that one download does not empty it."""
@@ -29,12 +30,25 @@ GONE: Final = -1
 
 
 class _Ready(LRUCache[tuple[int, bytes], "Serve"]):
-    """Lets go of a copy by marking it."""
+    """Lets go of a copy by marking it, and counting its uses."""
+
+    def __init__(self, size: int, recency: Recency | None) -> None:
+        super().__init__(size, getsizeof=lambda serve: serve.prepared.size)
+        self.recency = recency
 
     def popitem(self) -> tuple[tuple[int, bytes], Serve]:
         key, serve = super().popitem()
-        serve.stamp = GONE
+        self.let_go(serve)
         return key, serve
+
+    def let_go(self, serve: Serve) -> None:
+        serve.stamp = GONE
+        self.count(serve)
+
+    def count(self, serve: Serve) -> None:
+        if serve.uses and self.recency is not None:
+            self.recency.count(serve.prepared.copy_id, serve.uses)
+        serve.uses = 0
 
 
 class Memory:
@@ -43,12 +57,13 @@ class Memory:
 
     Args:
         size: bytes of prepared copies.
+        recency: where their uses are counted.
     """
 
     __slots__ = ("_known", "_ready", "largest")
 
-    def __init__(self, size: int) -> None:
-        self._ready = _Ready(size, getsizeof=lambda serve: serve.prepared.size)
+    def __init__(self, size: int, recency: Recency | None = None) -> None:
+        self._ready = _Ready(size, recency)
         self._known: LRUCache[bytes, tuple[int, list[Copy]]] = LRUCache(KNOWN_KEYS)
         self.largest = size // LARGEST
 
@@ -77,7 +92,7 @@ class Memory:
         key = (serve.copy.copy_id, coding)
         old = self._ready.pop(key, None)
         if old is not None:
-            old.stamp = GONE
+            self._ready.let_go(old)
         self._ready[key] = serve
         return True
 
@@ -90,6 +105,12 @@ class Memory:
         """Remember what the store said, read after *stamp* was. That nothing is stored is not worth remembering."""
         if copies:
             self._known[key] = (stamp, copies)
+
+    def count(self) -> None:
+        """Bring the uses of what is at hand to where all workers' are added up. Cost: 0.1 µs for each; once a second."""
+        for serve in list(self._ready.values()):
+            if serve.uses:
+                self._ready.count(serve)
 
     @property
     def used(self) -> int:

@@ -118,7 +118,7 @@ class Rooms:
         self.ledger = ledger
         self.record = ledger.record
         self.cells = cells
-        self.memory = Memory(config.cache.memory)
+        self.memory = Memory(config.cache.memory, recency)
         self.trusted = TrustedProxies(config.trusted_proxies)
         self.now_wall = 0.0
         self.now_s = 0
@@ -186,6 +186,7 @@ class Rooms:
             and serve.prepared.fresh_until > self.now_wall
         ):
             self.recency.halves[serve.prepared.copy_id & self.recency.mask] = self.now_s
+            serve.uses += 1
             return serve
         if known.answer is not None:
             return known.answer(self.now_wall, peer)
@@ -246,6 +247,7 @@ class Rooms:
         eligible = self.is_coded(copy)
         coding = self.coding_for(known, eligible=eligible)
         self.recency.touch(copy.copy_id, self.now_s)
+        self.recency.count(copy.copy_id)
         serve = self.memory.ready(copy, coding, stamp)
         if serve is None:
             body_ref = copy.bodies.get(coding)

@@ -20,6 +20,7 @@ from edge.observe.names import GAUGES, NAMES
 from edge.share.bells import Bells
 from edge.share.counters import Counters
 from edge.share.page import Page
+from edge.share.recency import COPY_BYTES as RECENCY_COPY_BYTES
 from edge.share.recency import SIZE as RECENCY_SIZE
 from edge.share.recency import Recency
 from edge.share.scoreboard import Scoreboard
@@ -88,7 +89,7 @@ class Estate:
             Scoreboard(slots, page("scoreboard", Scoreboard.size(slots))),
             Counters(NAMES, slots, GAUGES, page("counters", Counters.size(len(NAMES), slots))),
             Stamps(page=page("stamps", STAMPS_SIZE * 8)),
-            Recency(page=page("recency", RECENCY_SIZE * 4)),
+            Recency(page=page("recency", RECENCY_SIZE * RECENCY_COPY_BYTES)),
             Bells(slots, will["bells"], page("waiting", slots * 8)),
             Shunned(page=page("shunned", SHUNNED_SIZE * WORD_BYTES)),
             Uses(page=page("uses", USES_SIZE * 8)),

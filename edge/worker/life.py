@@ -239,6 +239,7 @@ class Worker:
             await trio.sleep(TICK_S)
             self.fast.sweep()
             self.origins.sweep()
+            self.rooms.memory.count()
             for listener, sock in self._paused:
                 self._listen(listener, sock)
             self._paused.clear()

@@ -23,6 +23,7 @@ COPY = {
     "tags": ["one", "two"],
     "stored_wall": 1_800_000_000.0,
     "used_wall": 1_800_000_003,
+    "uses": 17,
 }
 FULL = COPY | {
     "lifetime_s": 60.0,
@@ -85,7 +86,7 @@ def test_ls_goes_on_to_the_last_page(desk, capsys):
     assert [wanted, [*wanted, ("after", "aa")], [*wanted, ("after", "bb")]] == [query for _, _, query in desk.asked]
     head, *lines = capsys.readouterr().out.splitlines()
     assert head.startswith("STATUS")
-    assert 2 * ["200 1m10s -10s 2.9 KiB stale identity,br https://shop.example/a".split()] == [
+    assert 2 * ["200 1m10s -10s 2.9 KiB 17 stale identity,br https://shop.example/a".split()] == [
         line.split() for line in lines
     ]
 
@@ -113,6 +114,7 @@ def test_show_tells_all_there_is(desk, capsys):
         "x-a not sent",
         "x-b '1'",
         "one, two",
+        "17, last 2027-01-15 08:00:03 UTC",
         "confirmed   2027-01-15 08:00:30 UTC",
         "| cache-control: max-age=60",
     ):

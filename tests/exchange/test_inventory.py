@@ -80,6 +80,7 @@ def test_a_copy_is_told_in_a_lines_worth(desk, inventory):
     copy = keep(desk, "/1", FRESH | {"cache-tag": "b, a", "vary": "x-a"})
     desk.store.add_variant(copy, b"br", b"xy")
     desk.recency.touch(copy.copy_id, int(NOW) + 3)
+    desk.recency.count(copy.copy_id, 4)
     (told,) = inventory.page([], NOW + 10.5)["copies"]
 
     assert {
@@ -95,6 +96,7 @@ def test_a_copy_is_told_in_a_lines_worth(desk, inventory):
         "tags": ["a", "b"],
         "stored_wall": NOW,
         "used_wall": NOW + 3,
+        "uses": 4,
     } == told
 
 

@@ -8,6 +8,7 @@ from edge.exchange import memory as module
 from edge.exchange.decision import Serve
 from edge.exchange.memory import GONE, Memory
 from edge.reply.prepared import prepare
+from edge.share.recency import Recency
 from tests.cache import kit
 
 STAMP = 7
@@ -137,3 +138,17 @@ def test_the_keys_known_are_bounded(monkeypatch):
         memory.learn(b"%d" % number, STAMP, copies)
 
     assert [b"2", b"3", b"4"] == [key for number in range(5) if memory.known(key := b"%d" % number, STAMP)]
+
+
+def test_the_uses_of_what_is_let_go_are_not_lost():
+    recency = Recency(16)
+    memory = Memory(30_000, recency)
+    served = [serve(number, 4000) for number in range(8)]
+    for one in served:
+        one.uses = 2
+        memory.keep(b"identity", one)
+    gone = [one for one in served if one.stamp == GONE]
+
+    assert gone
+    assert {2} == {recency.uses(one.copy.copy_id) for one in gone}
+    assert {0} == {one.uses for one in gone}

@@ -376,3 +376,17 @@ def test_a_soft_purge_asks_again_and_serves_meanwhile(desk):
     desk.turn(1)
 
     assert isinstance(desk.rooms.decide(known), ServeStale)
+
+
+def test_uses_are_counted_from_memory_and_from_the_store(desk):
+    """In a word of the copy's own once a second, so that a hit costs an addition."""
+    copy = desk.keep()
+    known = desk.known()
+    for _ in range(5):
+        desk.rooms.decide(known)
+
+    assert 1 == desk.recency.uses(copy.copy_id)
+    desk.rooms.memory.count()
+    assert 5 == desk.recency.uses(copy.copy_id)
+    desk.rooms.memory.count()
+    assert 5 == desk.recency.uses(copy.copy_id)
