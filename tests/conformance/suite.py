@@ -162,13 +162,21 @@ async def server(suite: Suite, port: int, scratch: Path) -> AsyncIterator[None]:
 async def run(suite: Suite, base: str, ca: Path, scratch: Path) -> list[Outcome]:
     """Run the suite's client once against the cache at *base*, whose certificate *ca* has signed."""
     results = scratch / "results.json"
-    environment = _environment(
-        npm_config_base=base, npm_package_config_id="", npm_config_id="", NODE_EXTRA_CA_CERTS=str(ca)
-    )
-    with results.open("wb") as output:
-        await trio.run_process(
-            ["node", "--no-warnings", str(suite.engine / "cli.mjs")], cwd=suite.folder, env=environment, stdout=output
-        )
+    results.write_bytes(await _client(suite, base, ca, ""))
     tally = ["node", str(HERE / "tally.mjs"), str(suite.folder), str(results)]
     told = await trio.run_process(tally, env=_environment(), capture_stdout=True)
     return [Outcome(**row) for row in json.loads(told.stdout)]
+
+
+async def passes_alone(suite: Suite, base: str, ca: Path, test: str) -> bool:
+    """Run one test by itself: with no others beside it, only the cache can make it late."""
+    return "✅" in (await _client(suite, base, ca, test)).decode().splitlines()[-1]
+
+
+async def _client(suite: Suite, base: str, ca: Path, test: str) -> bytes:
+    environment = _environment(
+        npm_config_base=base, npm_package_config_id=test, npm_config_id=test, NODE_EXTRA_CA_CERTS=str(ca)
+    )
+    command = ["node", "--no-warnings", str(suite.engine / "cli.mjs")]
+    done = await trio.run_process(command, cwd=suite.folder, env=environment, capture_stdout=True)
+    return bytes(done.stdout)

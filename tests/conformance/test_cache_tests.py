@@ -9,6 +9,7 @@ that it does not explain fails here, and so does an explanation of a test that p
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,12 @@ pytestmark = [pytest.mark.peers, pytest.mark.slow, pytest.mark.timeout(400)]
 
 FLOOR = {"release": (141, 78), "head": (159, 97)}
 """Required and optional tests that pass, by edition."""
+
+MOST_AGAIN = 3
+"""
+Unexplained failures that are tried again alone. The suite runs 25 or 100 tests at once and counts in seconds; on a machine
+with two busy cores its own pauses come out too long now and then. Who passes alone is named in the line.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -58,13 +65,18 @@ async def test_every_disagreement_with_the_suite_is_explained(suite: Suite, tmp_
         ca = tmp_path / "ca.pem"
         ca.write_bytes(edge.authority.pem)
         await edge.start()
-        outcomes = await suites.run(suite, f"https://localhost:{edge.port}", ca, tmp_path)
+        base = f"https://localhost:{edge.port}"
+        outcomes = await suites.run(suite, base, ca, tmp_path)
+        known = explained(suite.edition)
+        again = [each for each in outcomes if not each.ok and each.kind != "check" and each.id not in known]
+        late = [each.id for each in again[:MOST_AGAIN] if await suites.passes_alone(suite, base, ca, each.id)]
         await edge.stop()
 
+    outcomes = [replace(each, ok=True) if each.id in late else each for each in outcomes]
     required, optional = count(outcomes, "required"), count(outcomes, "optimal")
-    say(f"cache-tests ({suite.edition}): required {required[0]}/{required[1]}, optional {optional[0]}/{optional[1]}")
+    alone = f" (alone: {', '.join(late)})" if late else ""
+    say(f"cache-tests {suite.edition}: required {_of(required)}, optional {_of(optional)}{alone}")
     failed = {each.id: each for each in outcomes if not each.ok and each.kind != "check"}
-    known = explained(suite.edition)
 
     unexplained = [f"{each.id} ({each.kind}): {each.why}" for name, each in failed.items() if name not in known]
     assert not unexplained, "README.md does not explain:\n" + "\n".join(unexplained)
@@ -77,3 +89,7 @@ def count(outcomes: list[Outcome], kind: str) -> tuple[int, int]:
     """How many of a kind passed, and how many there are."""
     passed = [each.ok for each in outcomes if each.kind == kind]
     return sum(passed), len(passed)
+
+
+def _of(counted: tuple[int, int]) -> str:
+    return f"{counted[0]}/{counted[1]}"

@@ -121,3 +121,33 @@ async def test_a_purge_outlives_a_restart_of_everything(tmp_path) -> None:
         await caller.aclose()
 
     assert origin.number == before + 50
+
+
+@pytest.mark.slow
+async def test_the_commands_tell_what_a_running_node_has_and_would_do(tmp_path) -> None:
+    """Whichever worker answers: what is stored is everybody's."""
+    origin = Counting()
+    origin.pages[b"/private"] = reply(body=b"x", cache_control="private")
+    async with node(tmp_path, origin=origin) as edge:
+        caller = await edge.client()
+        for path in ("/a", "/a", "/private"):
+            await caller.get(path)
+        await caller.aclose()
+
+        async def told(*words: str) -> str:
+            command = [sys.executable, "-m", "edge", *words, "-c", str(tmp_path / "edge.toml")]
+            done = await trio.run_process(command, cwd=REPOSITORY, capture_stdout=True, stderr=subprocess.STDOUT)
+            return done.stdout.decode()
+
+        listed = await told("cache", "ls", "--tag", "t")
+        shown = await told("cache", "show", "https://shop.example/a")
+        stats = await told("cache", "stats")
+        hit = await told("explain", "https://shop.example/a")
+        private = await told("explain", "https://shop.example/private")
+
+    assert ["https://shop.example/a"] == [line.split()[-1] for line in listed.splitlines()[1:]]
+    assert "copy 1 of 1" in shown
+    assert "tags        t" in shown
+    assert "copies     1 of 1 addresses" in stats
+    assert "=> hit; ttl=" in hit
+    assert "was not: private — RFC 9111 §5.2.2.7" in private
