@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from tests.container.machine import Machine
 from tests.container.service import Service
 
 REPOSITORY = Path(__file__).parents[2]
-SHIPPED = ("edge", "conf", "systemd", "pyproject.toml", "README.md", "LICENSE")
+LEFT_OUT = (".*", "__pycache__", "*.egg-info", "build", "made", "out")
 BUILDERS = ("setuptools>=68", "wheel")
 
 
@@ -50,7 +49,8 @@ def service(machine: Machine) -> Iterator[Service]:
 
 def _wheels() -> Path:
     """What the edge needs, for the container's Python, fetched once: in there is no network but its own."""
-    needs = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    needs = [*project["dependencies"], *project["optional-dependencies"]["test"]]
 
     def fetch(folder: Path) -> None:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
@@ -63,19 +63,8 @@ def _wheels() -> Path:
 
 def _install(machine: Machine) -> None:
     checkout = machine.path("/root/edge")
-    checkout.mkdir()
-    for name in SHIPPED:
-        source = REPOSITORY / name
-        if source.is_dir():
-            shutil.copytree(source, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, checkout)
-    install, _, start = lines_of(checkout / "systemd/README.md")[:3]
-    machine.run("sh", "-ec", f"cd /root/edge\n{install}", timeout_s=300, PIP_NO_INDEX="1", PIP_FIND_LINKS="/wheels")
+    shutil.copytree(REPOSITORY, checkout, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    install, _, start = machines.lines_of(checkout / "systemd/README.md")[:3]
+    machine.run("sh", "-ec", f"cd /root/edge\n{install}", timeout_s=300, **machines.OFFLINE)
     machine.run("sh", "-ec", start.replace("--now ", ""))
     machine.run("systemctl", "log-level", "debug")  # what was notified, word for word
-
-
-def lines_of(page: Path) -> list[str]:
-    """Every block of shell lines in a page of prose."""
-    return re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)

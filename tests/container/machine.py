@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -23,8 +24,11 @@ from pathlib import Path
 from typing import IO
 
 SUITE = "bookworm"
-PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "python3-venv")
+PACKAGES = ("systemd", "systemd-sysv", "dbus", "python3", "python3-venv", "curl")
 TOOLS = ("debootstrap", "systemd-nspawn", "nsenter", "setpriv", "unshare")
+
+OFFLINE = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/wheels"}
+"""How pip installs in a machine without a network, from what has been fetched for it."""
 
 BOOT_S = 60.0
 OFF_S = 30.0
@@ -95,6 +99,11 @@ def _mirror() -> list[str]:
     done = subprocess.run(command, capture_output=True, text=True)
     found = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines() if line.startswith(f"{SUITE} ")]
     return [site for site in found if "security" not in site][:1]
+
+
+def lines_of(page: Path) -> list[str]:
+    """Every block of shell lines in a page of prose."""
+    return re.findall(r"^```sh\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 class Failed(AssertionError):
