@@ -43,7 +43,8 @@ class Heritage:
         channel: to the master. Say READY on it once connections are taken; GONE on it means drain and leave.
         origin_blocks: which block of counters each origin was lent, as ``edge.observe.names.assign_origins`` says; kept
             over reloads, so that an origin's numbers go on.
-        logs: open files by what is written to them (``"access"``, ``"errors"``), for those that are paths.
+        logs: open files by what is written to them (``"access"``, ``"errors"``), for those that are paths. They are the
+            child's own: whoever writes to one goes on with another when told REOPEN_LOGS, and keeps none of before.
     """
 
     slot: int
