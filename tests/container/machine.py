@@ -198,6 +198,7 @@ def booted(*, share: dict[Path, str]) -> Iterator[Machine]:
             yield _once_up(nspawn, Path(log.name))
         finally:
             _switch_off(nspawn)
+            _remove_groups()
 
 
 def _once_up(nspawn: subprocess.Popen[bytes], log: Path) -> Machine:
@@ -225,3 +226,11 @@ def _switch_off(nspawn: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             continue
         return
+
+
+def _remove_groups() -> None:
+    """Remove the control groups that nspawn makes where nobody gives out scopes, and leaves when they are empty."""
+    for name in ("payload/init.scope", "payload", "supervisor"):
+        for folder in Path("/sys/fs/cgroup").glob(f"*/{name}"):
+            with suppress(OSError):  # somebody else's, and in use
+                folder.rmdir()
