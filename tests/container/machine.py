@@ -70,8 +70,9 @@ def kept(name: str, key: Sequence[str], make: Callable[[Path], None]) -> Path:
     digest = hashlib.sha256("\n".join(key).encode()).hexdigest()[:12]
     folder = cache() / f"{name}-{digest}"
     if not folder.exists():
+        for older in cache().glob(f"{name}-*"):
+            shutil.rmtree(older)
         part = cache() / f"{name}-{digest}.part"
-        shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
         make(part)
         part.rename(folder)
