@@ -13,7 +13,7 @@ that nobody ever sees a length without the bytes.
 
 from __future__ import annotations
 
-import contextlib
+import os
 import struct
 from dataclasses import dataclass
 from enum import Enum
@@ -179,14 +179,34 @@ class Fill:
 
 
 def start_ticks(pid: int) -> int | None:
-    """Return when process *pid* started, in the kernel's ticks; None if there is none, or it is a zombie."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        if after_name[0] not in {b"Z", b"X"}:
-            return int(after_name[19])
-    return None
+    """
+    Return when process *pid* started, in the kernel's ticks; None if there is none, or it is a zombie.
+
+    Raises:
+        OSError: it cannot be seen from here, whether it is there or not.
+    """
+    after_name = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    return None if after_name[0] in {b"Z", b"X"} else int(after_name[19])
 
 
 def is_alive(progress: Progress) -> bool:
-    """Whether the process that fills is still there. Cost: some 20 µs."""
-    return start_ticks(progress.pid) == progress.ticks
+    """
+    Whether the process that fills is still there. Cost: some 20 µs.
+
+    Where processes are invisible to each other (systemd's ``ProtectProc=``), one of that number counts as the same; who
+    dies is reaped at once, so a fill of a dead process waits until its number is free, not for ever.
+    """
+    try:
+        return start_ticks(progress.pid) == progress.ticks
+    except OSError:
+        return _is_there(progress.pid)
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's: an older generation's, say
+        return True
+    return True

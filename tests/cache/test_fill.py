@@ -158,6 +158,17 @@ def test_a_process_is_alive_while_it_is_the_same_process():
     assert not is_alive(Progress(1, 2**22 + 1, 1, FillState.FILLING, 0, NOW))
 
 
+def test_a_process_that_cannot_be_seen_is_alive_while_its_number_is_taken(monkeypatch):
+    def invisible(pid):
+        raise FileNotFoundError(pid)
+
+    monkeypatch.setattr("edge.cache.fill.start_ticks", invisible)
+
+    assert is_alive(Progress(1, os.getpid(), 1, FillState.FILLING, 0, NOW))
+    assert is_alive(Progress(1, 1, 1, FillState.FILLING, 0, NOW))
+    assert not is_alive(Progress(1, 2**22 + 1, 1, FillState.FILLING, 0, NOW))
+
+
 def test_a_zombie_is_not_alive():
     pid = os.fork()
     if pid == 0:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from edge.cache.keeper import SWEEP_S
 from tests.container.machine import Failed
 from tests.container.service import UNIT, Service
 from tests.kit.gates import Download
@@ -256,6 +257,26 @@ async def test_the_cache_survives_a_restart(service):
     assert reply.get(b"cache-status").startswith(b"edge; hit")
 
 
+async def test_what_lands_slowly_is_shared_and_kept(service):
+    """Nobody can look at anybody (ProtectProc=invisible): whoever brings a body must not be taken for dead."""
+    download = Download(cache_control="max-age=3600")
+    async with at_work(service, download=download), trio.open_nursery() as nursery:
+        replies: list = []
+        nursery.start_soon(put_reply, replies, None, "/download", service)
+        await download.begun.wait()
+        await trio.sleep(2.5 * SWEEP_S)
+        for _ in range(4):
+            nursery.start_soon(put_reply, replies, None, "/download", service)
+        await until_async(service.node.metrics, lambda metrics: sum_of(metrics, "edge_flights_joined_total") == 4)
+        download.go_on.set()
+        await until(lambda: len(replies) == 5)
+        hit = await (await service.node.client()).get("/download")
+
+    assert [download.body] * 5 == [reply.body for reply in replies]
+    assert hit.get(b"cache-status").startswith(b"edge; hit")
+    assert download.times == 1
+
+
 async def test_a_configuration_that_cannot_start_keeps_its_callers_until_it_is_mended(service):
     async with at_work(service), trio.open_nursery() as nursery:
         service.configure(("[server]", "[server]\nworkrs = 2"))
@@ -318,6 +339,10 @@ async def test_a_master_that_is_root_reads_what_nobody_else_may(service):
 
     assert before != after
     assert all(re.search(r"^Uid:\t(?!0\t)", status, re.MULTILINE) for status in statuses)
+
+
+def sum_of(metrics: dict[str, float], name: str) -> float:
+    return sum(value for series, value in metrics.items() if series.startswith(name))
 
 
 def serial(caller: Caller) -> str:
