@@ -31,6 +31,8 @@ def test_exposure_is_at_most_two(tmp_path, drop_ins):
     code, said = _analyze("security", "--offline=true", "--threshold=20", str(_install(tmp_path, *drop_ins)))
     if "unrecognized option" in said:
         pytest.skip("this systemd cannot judge a unit that is not installed")
+    if "directory '/run/systemd" in said:
+        pytest.skip("without systemd running, systemd-analyze needs root")
 
     assert code == 0, said
 
