@@ -338,6 +338,14 @@ def _descendants(pid: int) -> list[int]:
     return [pid, *(each for child in _children(pid) for each in _descendants(child))]
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process is there and has not ended; an orphan may stay a zombie where process 1 reaps nobody."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def _comm(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()

@@ -12,7 +12,7 @@ import trio
 from tests.kit.client import Gone
 from tests.kit.gates import Download
 from tests.kit.load import body_of, load
-from tests.kit.node import Node, stopwatch, until
+from tests.kit.node import Node, is_running, stopwatch, until
 
 
 def holds(node: Node, pid: int) -> set[int]:
@@ -214,12 +214,12 @@ async def test_workers_whose_master_is_killed_finish_what_they_carry_and_leave(n
         node.master.kill()
         node.master.wait()
         await node.said("the master is gone; leaving")
-        await until(lambda: not os.path.exists(f"/proc/{workers[1]}"), why=node.tail)
+        await until(lambda: not is_running(workers[1]), why=node.tail)
         download.go_on.set()
         await until(lambda: replies)
 
         assert replies[0].body == download.body
-        await until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in workers), why=node.tail)
+        await until(lambda: not any(is_running(pid) for pid in workers), why=node.tail)
 
 
 @pytest.mark.slow
@@ -252,7 +252,7 @@ async def test_a_new_master_starts_while_the_orphans_of_a_killed_one_still_drain
         first.wait()
         try:
             await node.said("the master is gone; leaving")
-            await until(lambda: sum(os.path.exists(f"/proc/{pid}") for pid in orphans) == 1, why=node.tail)
+            await until(lambda: sum(is_running(pid) for pid in orphans) == 1, why=node.tail)
             (node.folder / "edge.pid").unlink()
             await node.start()
             async with load(node) as tally:
@@ -261,7 +261,7 @@ async def test_a_new_master_starts_while_the_orphans_of_a_killed_one_still_drain
             download.go_on.set()
 
             assert (await caller.reply()).body == download.body
-            await until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in orphans), why=node.tail)
+            await until(lambda: not any(is_running(pid) for pid in orphans), why=node.tail)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(first.pid, signal.SIGKILL)
