@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 
 import pytest
@@ -34,3 +34,18 @@ def shared_memory_ends_with_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterato
         with suppress(OSError):  # readlink, close: the test has closed it itself
             if "eventfd" in (what := os.readlink(f"/proc/self/fd/{fd}")) or "memfd:" in what:
                 os.close(fd)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give a test that skipped itself in one of its tasks its reason back: pytest-trio keeps the bare fact."""
+    report = yield
+    if report.skipped and call.excinfo is not None:
+        cause: BaseException | None = call.excinfo.value.__context__
+        while isinstance(cause, BaseExceptionGroup):
+            cause = cause.exceptions[0]
+        if isinstance(cause, pytest.skip.Exception) and isinstance(report.longrepr, tuple):
+            report.longrepr = (*report.longrepr[:2], f"Skipped: {cause.msg}")
+    return report
