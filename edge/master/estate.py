@@ -18,6 +18,8 @@ from zlib import crc32
 
 from edge.observe.names import GAUGES, NAMES
 from edge.share.bells import Bells
+from edge.share.claims import ClaimsPage
+from edge.share.claims import page_bytes as claims_bytes
 from edge.share.counters import Counters
 from edge.share.page import Page
 from edge.share.recency import COPY_BYTES as RECENCY_COPY_BYTES
@@ -58,13 +60,14 @@ class Estate:
     bells: Bells
     shunned: Shunned
     uses: Uses
+    claims: ClaimsPage
     from_top: bool = False
 
     @classmethod
     def make(cls, slots: int) -> Estate:
         """Map new pages with *slots* rows."""
         board, counters = Scoreboard(slots), Counters(NAMES, slots, GAUGES)
-        return cls(board, counters, Stamps(), Recency(), Bells(slots), Shunned(), Uses())
+        return cls(board, counters, Stamps(), Recency(), Bells(slots), Shunned(), Uses(), ClaimsPage(slots))
 
     @classmethod
     def adopt(cls, will: dict[str, Any]) -> Estate:
@@ -93,6 +96,7 @@ class Estate:
             Bells(slots, will["bells"], page("waiting", slots * 8)),
             Shunned(page=page("shunned", SHUNNED_SIZE * WORD_BYTES)),
             Uses(page=page("uses", USES_SIZE * 8)),
+            ClaimsPage(slots, page("claims", claims_bytes(slots))),
             from_top=not will["from_top"],
         )
 
@@ -100,7 +104,7 @@ class Estate:
         """Return what :meth:`adopt` needs, as JSON can say it. Descriptors are by number: they must be inherited."""
         pages = (
             self.scoreboard.page, self.counters.page, self.stamps.page, self.recency.page, self.bells.page,
-            self.shunned.page, self.uses.page,
+            self.shunned.page, self.uses.page, self.claims.page,
         )  # fmt: skip
         return {
             "layout": LAYOUT,
@@ -130,6 +134,7 @@ class Estate:
         """Make *slot* free again: its holder has been reaped."""
         self.scoreboard.row(slot).clear()
         self.bells.reset(slot)
+        self.claims.clear(slot)
         self.counters.forget_gauges(slot)
 
 

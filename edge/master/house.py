@@ -94,6 +94,7 @@ class House:
             bells=self.estate.bells,
             shunned=self.estate.shunned,
             uses=self.estate.uses,
+            claims=self.estate.claims,
             channel=theirs,
             listeners=[] if is_keeper else self._lend(regime.config.listeners, place),
             admin=None if is_keeper else self._admin(regime, place),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edge.share.bells import Bells
     from edge.share.channel import Channel
+    from edge.share.claims import ClaimsPage
     from edge.share.counters import Counters
     from edge.share.recency import Recency
     from edge.share.scoreboard import Row, Scoreboard
@@ -59,6 +60,7 @@ class Heritage:
     bells: Bells
     shunned: Shunned
     uses: Uses
+    claims: ClaimsPage
     channel: Channel
     listeners: list[tuple[Any, socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None

@@ -16,7 +16,6 @@ import logging
 import os
 import secrets
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -34,7 +33,6 @@ from edge.observe.ledger import Ledger
 from edge.observe.metrics import Gauge
 from edge.observe.sink import Sink
 from edge.share.channel import Message, Word
-from edge.share.claims import Claims
 from edge.worker.doors import Doors
 from edge.worker.fast import FastLane
 from edge.worker.flights import Flights
@@ -117,8 +115,7 @@ class Worker:
             )
             if self.store.note:
                 log.warning("%s", self.store.note)
-            claims = Claims(Path(config.cache.path) / "claims")
-            self.flights = Flights(claims, self.store, heritage.bells, slot)
+            self.flights = Flights(heritage.claims.of(slot), self.store, heritage.bells, slot)
         self.ledger = Ledger(self.cells, self._access_log())
         self.rooms = Rooms(
             config,

@@ -16,6 +16,7 @@ from edge.observe.access_log import Entry
 from edge.observe.names import GAUGES, NAMES, assign_origins
 from edge.share.bells import Bells
 from edge.share.channel import Channel, Word
+from edge.share.claims import ClaimsPage
 from edge.share.counters import Counters
 from edge.share.heritage import Heritage
 from edge.share.recency import Recency
@@ -55,6 +56,7 @@ class Pages:
     bells: Bells = dataclasses.field(default_factory=lambda: Bells(SLOTS))
     shunned: Shunned = dataclasses.field(default_factory=lambda: Shunned(1 << 10))
     uses: Uses = dataclasses.field(default_factory=lambda: Uses(1 << 10))
+    claims: ClaimsPage = dataclasses.field(default_factory=lambda: ClaimsPage(SLOTS))
 
 
 class House:
@@ -150,6 +152,7 @@ async def house(
                 bells=pages.bells,
                 shunned=pages.shunned,
                 uses=pages.uses,
+                claims=pages.claims,
                 channel=theirs,
                 origin_blocks=assign_origins(config.origins),
             )

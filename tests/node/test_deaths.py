@@ -162,7 +162,7 @@ async def test_a_worker_that_dies_again_and_again_is_waited_for_while_the_others
 @pytest.mark.slow
 async def test_workers_that_cannot_start_end_the_command_with_a_plain_sentence(node_at):
     async with node_at(start=False) as node:
-        (node.folder / "cache/claims").mkdir(parents=True)
+        (node.folder / "cache/users").mkdir(parents=True)
         node.launch()
 
         assert await node.ended() == 1
@@ -177,7 +177,7 @@ async def test_a_generation_that_cannot_start_is_given_up_and_the_old_one_goes_o
         async with load(node) as tally:
             await tally.more(50)
             before = node.workers
-            (node.folder / "other/claims").mkdir(parents=True)
+            (node.folder / "other/users").mkdir(parents=True)
             node.config["cache"]["path"] = "other"
             node.write()
             node.signal(signal.SIGHUP)

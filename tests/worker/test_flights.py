@@ -18,7 +18,7 @@ from edge.cache.store import Store
 from edge.cache.storing import Unstored
 from edge.errors import OriginFault
 from edge.share.bells import Bells
-from edge.share.claims import Claims
+from edge.share.claims import ClaimsPage
 from edge.worker.flights import AT_HAND, BACKSTOP_S, PIECE, Flight, Flights, State
 from tests.cache import kit
 from tests.cache.conftest import folder, store  # noqa: F401 - fixtures, used by name
@@ -484,14 +484,15 @@ async def test_a_bell_that_is_lost_costs_some_seconds(two, autojump_clock):
 
 
 def test_a_flier_that_is_killed_is_noticed(folder):  # noqa: F811
-    """The claim dies with its process; the fill it leaves behind is nobody's."""
+    """The master gives back its claims; the fill it leaves behind is nobody's."""
     told, tell = os.pipe()
     leave, stay = os.pipe()
+    page = ClaimsPage(2)
     child = os.fork()
     if not child:
         try:
             theirs = Store.open(folder / "store", 32 * MIB)
-            assert Claims(folder / "claims").claim(HASH)
+            assert page.of(1).claim(HASH)
             fill = theirs.begin_fill(draft())
             fill.append(b"one")
             os.write(tell, b"!")
@@ -500,7 +501,7 @@ def test_a_flier_that_is_killed_is_noticed(folder):  # noqa: F811
             os._exit(0)
     assert b"!" == os.read(told, 1)
     ours = Store.open(folder / "store", 32 * MIB)
-    claims = Claims(folder / "claims")
+    claims = page.of(0)
     flights = Flights(claims, ours, Bells(1), 0)
     try:
         assert flights.take_off(KEY, HASH) is None
@@ -508,6 +509,7 @@ def test_a_flier_that_is_killed_is_noticed(folder):  # noqa: F811
             assert (State.LANDING, b"one") == (seen.state, reader.next_nowait())
             os.kill(child, 9)
             os.waitpid(child, 0)
+            page.clear(1)  # as the master does
             hear(flights)
             assert State.OVER is seen.state
             with pytest.raises(OriginFault):
