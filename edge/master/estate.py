@@ -21,6 +21,7 @@ from edge.share.bells import Bells
 from edge.share.claims import ClaimsPage
 from edge.share.claims import page_bytes as claims_bytes
 from edge.share.counters import Counters
+from edge.share.fleet import Fleet
 from edge.share.page import Page
 from edge.share.recency import COPY_BYTES as RECENCY_COPY_BYTES
 from edge.share.recency import SIZE as RECENCY_SIZE
@@ -61,13 +62,15 @@ class Estate:
     shunned: Shunned
     uses: Uses
     claims: ClaimsPage
+    fleet: Fleet
     from_top: bool = False
 
     @classmethod
     def make(cls, slots: int) -> Estate:
         """Map new pages with *slots* rows."""
         board, counters = Scoreboard(slots), Counters(NAMES, slots, GAUGES)
-        return cls(board, counters, Stamps(), Recency(), Bells(slots), Shunned(), Uses(), ClaimsPage(slots))
+        bells, claims = Bells(slots), ClaimsPage(slots)
+        return cls(board, counters, Stamps(), Recency(), bells, Shunned(), Uses(), claims, Fleet(slots))
 
     @classmethod
     def adopt(cls, will: dict[str, Any]) -> Estate:
@@ -97,6 +100,7 @@ class Estate:
             Shunned(page=page("shunned", SHUNNED_SIZE * WORD_BYTES)),
             Uses(page=page("uses", USES_SIZE * 8)),
             ClaimsPage(slots, page("claims", claims_bytes(slots))),
+            Fleet(slots, page("fleet", Fleet.size(slots))),
             from_top=not will["from_top"],
         )
 
@@ -104,7 +108,7 @@ class Estate:
         """Return what :meth:`adopt` needs, as JSON can say it. Descriptors are by number: they must be inherited."""
         pages = (
             self.scoreboard.page, self.counters.page, self.stamps.page, self.recency.page, self.bells.page,
-            self.shunned.page, self.uses.page, self.claims.page,
+            self.shunned.page, self.uses.page, self.claims.page, self.fleet.page,
         )  # fmt: skip
         return {
             "layout": LAYOUT,
@@ -136,6 +140,7 @@ class Estate:
         self.bells.reset(slot)
         self.claims.clear(slot)
         self.counters.forget_gauges(slot)
+        self.fleet.forget(slot)
 
 
 def _digest() -> int:

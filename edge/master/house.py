@@ -95,6 +95,7 @@ class House:
             shunned=self.estate.shunned,
             uses=self.estate.uses,
             claims=self.estate.claims,
+            fleet=self.estate.fleet,
             channel=theirs,
             listeners=[] if is_keeper else self._lend(regime.config.listeners, place),
             admin=None if is_keeper else self._admin(regime, place),

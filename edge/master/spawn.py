@@ -103,7 +103,7 @@ def spawn(heritage: Heritage, main: Main | Lazy, somebody: privileges.Identity |
 
 def inherited(heritage: Heritage) -> set[int]:
     """Return every descriptor the heritage names."""
-    fds = {heritage.channel.fileno(), *heritage.bells.fds, *heritage.logs.values()}
+    fds = {heritage.channel.fileno(), heritage.fleet.page.fd, *heritage.bells.fds, *heritage.logs.values()}
     fds |= {sock.fileno() for _, sock in heritage.listeners}
     if heritage.admin is not None:
         fds.add(heritage.admin.fileno())

@@ -141,7 +141,7 @@ class Worker:
         limits = config.limits
         self._limits = HeadLimits(limits.line_bytes, limits.header_bytes, limits.header_count, limits.body_bytes)
         self.fast = FastLane(self.rooms, clock, self._connect, self.doors.named)
-        self.origins = Origins(config.origins, clock, ears=self.fast.ears)
+        self.origins = Origins(config.origins, clock, ears=self.fast.ears, fleet=heritage.fleet, slot=slot)
         self.is_leaving = False
         self._leave = trio.Event()
         self._paused: list[tuple[Listener, socket.socket]] = []

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 
     from edge.message.head import Field, ReplyHead
     from edge.origin.request import OriginRequest
-    from edge.worker.pools import Group, Link
+    from edge.worker.pools import Group, Link, Server
     from edge.worker.waits import Watch
 
-_NOBODY: frozenset[int] = frozenset()
+_NOBODY: frozenset[Server] = frozenset()
 
 
 class OriginExchange:

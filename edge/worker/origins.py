@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from edge.share.fleet import Fleet
 from edge.worker.dial import Dialler
 from edge.worker.ears import TrioEars
 from edge.worker.origin_exchange import OriginExchange
@@ -46,9 +47,11 @@ class Origins:
         clock: for ages and health; deadlines are trio's.
         dialler: instead of the system's resolver and sockets.
         ears: instead of trio's way of waiting.
+        fleet: what the node knows of servers; None: nobody shares it.
+        slot: which rows of it are our own.
 
     Raises:
-        OSError: a CA file named by the configuration cannot be read.
+        OSError: a CA file named by the configuration cannot be read, or there are more servers than the node has rows.
     """
 
     def __init__(
@@ -58,12 +61,15 @@ class Origins:
         *,
         dialler: Dialler | None = None,
         ears: Ears | None = None,
+        fleet: Fleet | None = None,
+        slot: int = 0,
     ) -> None:
         self._clock = clock
         ears = ears or TrioEars()
         self._watch = Watch(clock, ears)
         dialler = dialler or Dialler(clock)
-        self._groups = {name: Group(settings, clock, dialler, ears) for name, settings in origins.items()}
+        fleet = fleet or Fleet(1)
+        self._groups = {name: Group(settings, clock, dialler, ears, fleet, slot) for name, settings in origins.items()}
 
     def exchange(
         self,

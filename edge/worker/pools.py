@@ -14,6 +14,7 @@ Source: RFC 9112 §9.
 from __future__ import annotations
 
 import logging
+import math
 import select
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,16 +25,20 @@ from edge.errors import EdgeFault, Fault, OriginFault, Side
 from edge.http.h1.client import ClientConnection
 from edge.origin.balance import KeyedBy, make_balancer
 from edge.origin.health import Health
+from edge.origin.members import Member, Members
 from edge.origin.pool import Pool
 from edge.tls.contexts import client_context
 from edge.worker.dial import Door
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Set as AbstractSet
 
     from edge.clock import Clock
-    from edge.config.tree import Origin, OriginServer
+    from edge.config.tree import Origin
+    from edge.origin.balance import Balancer
     from edge.origin.request import OriginRequest
+    from edge.share.fleet import Fleet
     from edge.tls.stream import Stream
     from edge.worker.dial import Dialler
     from edge.worker.ears import Ears
@@ -83,15 +88,26 @@ class Link:
 
 
 class Server:
-    """One server of an origin: its door, its connections, its health."""
+    """
+    One server of an origin: its door, its connections, its health.
 
-    __slots__ = ("authority", "door", "group", "health", "index", "label", "pool")
+    Attributes:
+        index: its place among the group's servers, as long as these do not change.
+        row: where the node keeps what it knows of it.
+        has_left: it is a server of the origin no more; what it carries ends, and nothing is kept.
+    """
 
-    def __init__(self, group: Group, index: int, settings: OriginServer, tls: ssl.SSLContext | None) -> None:
+    __slots__ = ("authority", "door", "group", "has_left", "health", "index", "label", "pool", "row", "settings")
+
+    def __init__(self, group: Group, settings: Member, tls: ssl.SSLContext | None) -> None:
         origin = group.settings
         self.group = group
-        self.index = index
-        self.label, self.authority = _names(settings)
+        self.index = 0
+        self.settings = settings
+        self.row = group.fleet.row(f"{origin.name}\0{settings.url}".encode())
+        self.has_left = False
+        self.label = settings.label
+        self.authority = settings.authority.encode()
         self.door = Door(
             self.label,
             settings.host,
@@ -118,7 +134,7 @@ class Server:
         """Keep a lent connection for the next exchange, or close what there is too much of."""
         if not link.uses and self.door.tls is not None:
             self.door.session = getattr(link.stream, "session", None)  # TLS 1.3 tickets come with the first reply
-        condemned = self.pool.give_back(link, now_mono, keep_s)
+        condemned = self.pool.give_back(link, now_mono, 0.0 if self.has_left else keep_s)
         if condemned is not None:
             self.discard(condemned)
         self.group.freed()
@@ -132,6 +148,12 @@ class Server:
         stream.close()
         self.pool.gone()
         self.group.freed()
+
+    def leave(self) -> None:
+        """Keep no connection; those that are lent are closed as they come back."""
+        self.has_left = True
+        for link in self.pool.aged(math.inf):
+            self.discard(link)
 
     def sweep(self, now_mono: float) -> None:
         """Close idle connections that are too old, or that the server has closed or written to."""
@@ -150,39 +172,74 @@ class Group:
 
     Attributes:
         settings: the origin's.
+        fleet: what the node knows of servers.
+        slot: which rows of it are our own.
+        members, servers: who they are, in the same order; :meth:`become` makes them others.
         keeps: connections are kept for later exchanges.
         waiting: exchanges parked, or woken and not yet running: whoever comes later queues behind.
     """
 
-    def __init__(self, settings: Origin, clock: Clock, dialler: Dialler, ears: Ears) -> None:
+    balancer: Balancer
+
+    def __init__(self, settings: Origin, clock: Clock, dialler: Dialler, ears: Ears, fleet: Fleet, slot: int) -> None:
         self.settings = settings
         self.clock = clock
         self.dialler = dialler
         self.ears = ears
-        tls: ssl.SSLContext | None = None
-        if any(server.scheme == "https" for server in settings.servers):
-            tls = client_context(verify=settings.tls.verify, ca=settings.tls.ca)
-        self.servers = [
-            Server(self, at, server, tls if server.scheme == "https" else None)
-            for at, server in enumerate(settings.servers)
-        ]
-        self.balancer = make_balancer(
-            settings.balance,
-            [server.weight for server in settings.servers],
-            [server.label.encode() for server in self.servers],
-        )
+        self.fleet = fleet
+        self.slot = slot
+        self._tls: ssl.SSLContext | None = None
         self.keeps = settings.max_idle > 0 and settings.idle_s > 0.0
         self.lot = ParkingLot()
         self.waiting = 0
-        self.most_waiting = QUEUE_PER_CONNECTION * settings.max_connections * len(self.servers)
+        self.members = Members(())
+        self.servers: list[Server] = []
+        self.become(members_of(settings))
 
-    def choose(self, exchange: Asker, tried: set[int] | frozenset[int], now_mono: float) -> Server | None:
+    def become(self, members: Members) -> None:
+        """
+        Have these servers from now on, at least one. Those that stay keep their connections; what those that left
+        carry goes on to its end.
+
+        Raises:
+            NoRowLeft, OSError: nothing has changed. (OSError: a CA file cannot be read.)
+        """
+        assert members.servers, "an origin has a server"
+        stay = {server.settings.url: server for server in self.servers}
+        servers = []
+        for settings in members.servers:
+            server = stay.get(settings.url)
+            if server is None:
+                server = Server(self, settings, self._tls_for(settings))
+            servers.append(server)
+        for index, (server, settings) in enumerate(zip(servers, members.servers, strict=True)):
+            server.index, server.settings = index, settings
+            stay.pop(settings.url, None)
+        self.members, self.servers = members, servers
+        self.balancer = make_balancer(
+            self.settings.balance,
+            [server.settings.weight for server in servers],
+            [server.label.encode() for server in servers],
+        )
+        self.most_waiting = QUEUE_PER_CONNECTION * self.settings.max_connections * len(servers)
+        for left in stay.values():
+            left.leave()
+        self.freed()
+
+    def _tls_for(self, server: Member) -> ssl.SSLContext | None:
+        if server.scheme != "https":
+            return None
+        if self._tls is None:
+            self._tls = client_context(verify=self.settings.tls.verify, ca=self.settings.tls.ca)
+        return self._tls
+
+    def choose(self, exchange: Asker, tried: AbstractSet[Server], now_mono: float) -> Server | None:
         """Pick a server with room, a well one if there is any; None if all (untried) are full."""
         servers = self.servers
         if len(servers) == 1:
             server = servers[0]
             return server if server.pool.has_room else None
-        open_to_us = [server for server in servers if server.index not in tried and server.pool.has_room]
+        open_to_us = [server for server in servers if server not in tried and server.pool.has_room]
         # when nobody is well, guessing costs a failed connection at worst, and refusing costs a request for certain
         able = [server.index for server in open_to_us if server.health.may_try(now_mono)] or [
             server.index for server in open_to_us
@@ -211,7 +268,7 @@ class Group:
             OriginFault: no server could be reached; the last one's reason.
             EdgeFault: none came free in time (503), or we are out of descriptors.
         """
-        tried: set[int] = set()
+        tried: set[Server] = set()
         queued = bool(self.waiting)
         if queued:
             await self._queue()
@@ -234,8 +291,8 @@ class Group:
                 except Fault as fault:
                     if fault.side is not Side.ORIGIN:
                         raise
-                    tried.add(server.index)
-                    if len(tried) == len(self.servers):
+                    tried.add(server)
+                    if tried.issuperset(self.servers):
                         raise
         finally:
             if queued:
@@ -277,10 +334,9 @@ class Group:
             self.lot.unpark()
 
 
-def _names(settings: OriginServer) -> tuple[str, bytes]:
-    """Return a server's label for logs and its authority for ``host``, which leaves out the scheme's own port."""
-    if settings.unix_path is not None:
-        return settings.unix_path, b"localhost"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    usual = 443 if settings.scheme == "https" else 80
-    return f"{host}:{settings.port}", (host if settings.port == usual else f"{host}:{settings.port}").encode()
+def members_of(settings: Origin) -> Members:
+    """Return the servers that the configuration names."""
+    return Members.of(
+        Member(server.url, server.scheme, server.host, server.port, server.unix_path, server.weight)
+        for server in settings.servers
+    )

@@ -18,6 +18,7 @@ from edge.share.bells import Bells
 from edge.share.channel import Channel, Word
 from edge.share.claims import ClaimsPage
 from edge.share.counters import Counters
+from edge.share.fleet import Fleet
 from edge.share.heritage import Heritage
 from edge.share.recency import Recency
 from edge.share.scoreboard import Scoreboard
@@ -57,6 +58,7 @@ class Pages:
     shunned: Shunned = dataclasses.field(default_factory=lambda: Shunned(1 << 10))
     uses: Uses = dataclasses.field(default_factory=lambda: Uses(1 << 10))
     claims: ClaimsPage = dataclasses.field(default_factory=lambda: ClaimsPage(SLOTS))
+    fleet: Fleet = dataclasses.field(default_factory=lambda: Fleet(SLOTS))
 
 
 class House:
@@ -153,6 +155,7 @@ async def house(
                 shunned=pages.shunned,
                 uses=pages.uses,
                 claims=pages.claims,
+                fleet=pages.fleet,
                 channel=theirs,
                 origin_blocks=assign_origins(config.origins),
             )

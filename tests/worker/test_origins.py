@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from dataclasses import replace
 
 import pytest
 import trio
@@ -11,6 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from edge.config.tree import OriginTls
 from edge.errors import ClientGone, EdgeFault, OriginFault, Retry, Side
 from edge.message.head import Framing
+from edge.origin.members import Member, Members
 from edge.origin.request import OriginRequest
 from edge.worker.attempt import TURN_BYTES
 
@@ -1231,3 +1233,40 @@ async def test_a_fast_origin_does_not_keep_the_others_waiting():
 
     assert size == got
     assert turns >= 32
+
+
+# -- servers that come and go -------------------------------------------------------------------------------
+
+
+async def test_servers_come_and_go_while_requests_are_under_way():
+    """Who leaves ends what it carries; who stays keeps its connections; who joins is asked."""
+    go_on = trio.Event()
+
+    async def slow(peer):
+        while await peer.head():
+            await go_on.wait()
+            await peer.answer(b"slow")
+
+    async with ScriptedOrigin(slow).open() as a, ScriptedOrigin().open() as b, ScriptedOrigin().open() as c:
+        origins = origins_of(a.url, b.url)
+        group = origins._groups["shop"]
+        bodies = []
+
+        async def one():
+            bodies.append((await fetch(origins))[1])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one)
+            nursery.start_soon(one)
+            while not bodies:
+                await trio.sleep(0.001)
+            stays, leaves = group.servers[1], group.servers[0]
+            group.become(Members.of([replace(stays.settings, weight=2), Member(c.url, "http", "127.0.0.1", c.port)]))
+            go_on.set()
+        for _ in range(6):
+            await one()
+
+        assert {b"slow", b"/ on 1"} == set(bodies)
+        assert stays is group.servers[0]
+        assert (0, 0) == (leaves.pool.lent, leaves.pool.idle), "nothing is kept of who has left"
+        assert (1, 1, 1) == (a.connections, b.connections, c.connections)
