@@ -101,12 +101,26 @@ def _listeners(parts: Parts) -> Iterator[Disagreement]:
             setting = "client_ca" if listener.client_ca else "client_verify"
             yield Disagreement((*key, setting), "only TLS clients show certificates; expected tls = true")
         yield from _client_verify(key, listener)
+        yield from _proxy_protocol(key, listener)
     for key, admin in parts.all(Admin):
         if admin.address is not None and admin.address in taken:
             yield Disagreement(
                 (*key, "address"),
                 f"{admin.address!r} is a [[listener]]'s address; expected one of its own, for operators only",
             )
+
+
+def _proxy_protocol(key: Key, listener: Listener) -> Iterator[Disagreement]:
+    where = (*key, "proxy_protocol_from")
+    says_unix = "unix" in listener.proxy_protocol_from
+    if listener.kind == "tcp" and says_unix:
+        yield Disagreement(where, "nobody comes here over a Unix socket; expected the balancers' networks")
+    if listener.kind == "unix" and listener.proxy_protocol_from and not says_unix:
+        yield Disagreement(where, 'whoever comes over a Unix socket has no address; expected ["unix"]')
+    if any(not isinstance(one, str) and not one.prefixlen for one in listener.proxy_protocol_from):
+        yield Disagreement(
+            where, "anybody at all may say here who he is; expected the balancers' own networks", WARNING
+        )
 
 
 def _client_verify(key: Key, part: Listener | Certificate) -> Iterator[Disagreement]:

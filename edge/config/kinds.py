@@ -332,6 +332,15 @@ class Network(Text):
         raise Unfit(f"{value!r} has bits set behind its prefix; expected {str(meant)!r}")
 
 
+class NetworkOrUnix(Network):
+    """A network, or everyone who may connect to a Unix socket."""
+
+    words = 'an address or network such as "10.0.0.0/8", or "unix"'
+
+    def _accept(self, value: str, base: Path) -> Any:
+        return value if value == "unix" else super()._accept(value, base)
+
+
 class MediaRange(Text):
     """A media type, ``type/*`` or ``type/*+suffix``; in the tree it is lower case."""
 

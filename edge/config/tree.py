@@ -109,6 +109,14 @@ class Listener:
         most=65535,
         needs=Change.LISTENERS,
     )
+    proxy_protocol_from: tuple[IPv4Network | IPv6Network | Literal["unix"], ...] = setting(
+        kinds.ListOf(kinds.NetworkOrUnix()),
+        "Balancers that begin every connection here with a PROXY header (version 1 or 2) that says whose it is. Their "
+        "connections without one are closed; one from anybody else is not read, but is no request either. "
+        '"unix": whoever may connect to a Unix socket.',
+        default=(),
+        example='["10.0.0.0/24"]',
+    )
     kind: Literal["tcp", "unix", "systemd"] = field(init=False, repr=False, compare=False, default="tcp")
     host: str = field(init=False, repr=False, compare=False, default="")
     port: int = field(init=False, repr=False, compare=False, default=0)

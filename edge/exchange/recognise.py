@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge.cache.policy import RoutePolicy
     from edge.config.tree import Listener, Origin, Route
     from edge.exchange.decision import Serve
+    from edge.policy.access import AccessList
 
 MOST_HOPS: Final = 4
 """How often a request may pass an edge. More is a route that leads back here."""
@@ -44,6 +45,7 @@ class Door:
         may_serve: whether a host may be asked for by this door: a certificate that demands client certificates
             is not got round by naming another host in the handshake.
         memo: the heads that were parsed for sessions of this door.
+        introducers: who begins with a PROXY header here; None: nobody does.
     """
 
     listener: Listener
@@ -52,6 +54,7 @@ class Door:
     is_admin: bool = False
     may_serve: Callable[[bytes], bool] | None = None
     memo: dict[bytes, RequestHead] = field(default_factory=dict)
+    introducers: AccessList | None = None
 
 
 class Known:

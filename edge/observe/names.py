@@ -140,6 +140,9 @@ HANDSHAKES_RESUMED: Final = _one("edge_tls_handshakes_total", Kind.COUNTER, "TLS
 HANDSHAKES_FAILED: Final = _one(
     "edge_tls_handshakes_failed_total", Kind.COUNTER, "TLS handshakes that failed, timed out or were no TLS."
 )
+INTRODUCTIONS_FAILED: Final = _one(
+    "edge_proxy_headers_failed_total", Kind.COUNTER, "Balancers' connections that did not begin with a PROXY header."
+)
 TIMEOUTS: Final = _each(
     "edge_session_timeouts_total",
     "Client connections closed by a deadline.",

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.exchange.recognise import Door
+from edge.policy.access import AccessList
 
 if TYPE_CHECKING:
     import ssl
@@ -51,6 +52,8 @@ class Doors:
         if door is None:
             self._listeners[id(listener)] = listener  # keeps the id its own
             door = Door(listener, scheme, context, is_admin)
+            if context is None and listener.proxy_protocol_from:
+                door.introducers = AccessList(listener.proxy_protocol_from)
             contexts = self._contexts
             if context is not None and contexts is not None:
                 door.may_serve = lambda host: contexts.may_serve(context, listener, host)

@@ -33,7 +33,9 @@ from edge.errors import ClientFault, Fault, Side
 from edge.exchange.decision import Answer, Serve
 from edge.exchange.send import send_answer, send_refusal, send_serve
 from edge.http.events import Body, End, Request, Wait
+from edge.message.proxy_protocol import HEADER_BYTES, read_header
 from edge.observe import names
+from edge.observe.error_log import Seldom
 from edge.tls.hello import NEED_DATA, NO_COMMON_PROTOCOL, NotTls, peek_hello
 from edge.tls.stream import PlainStream, Ready, TlsStream
 from edge.worker.deadlines import NEVER, Deadlines
@@ -117,6 +119,7 @@ class FastLane:
         self.emptied = trio.Event()
         self.cells = rooms.cells
         self._again: dict[Session, None] = {}
+        self._seldom = Seldom()
         self.now_mono = 0.0
         self.now_s = 0
         self.tick_clock()
@@ -191,7 +194,11 @@ class FastLane:
         self.epoll.register(session.fd, _WATCH)
         self.cells[names.SESSIONS] += 1
         self.cells[names.SESSIONS_OPEN] += 1
-        if door.listener.tls:
+        introducers = door.introducers
+        if introducers is not None and introducers.admits(peer):
+            session.phase = Phase.PREFACE
+            self.deadlines.arm(session, self.now_mono + self.rooms.config.timeouts.handshake_s)
+        elif door.listener.tls:
             self.deadlines.arm(session, self.now_mono + self.rooms.config.timeouts.handshake_s)
         else:
             self._open(session, PlainStream(sock, Side.CLIENT))
@@ -212,7 +219,7 @@ class FastLane:
             return
         if session.owed is not None:
             self._settle_owed(session, cut=True)
-        has_stream = session.phase is not Phase.HELLO
+        has_stream = session.phase is not Phase.HELLO and session.phase is not Phase.PREFACE
         session.phase = Phase.CLOSED
         self.deadlines.forget(session)
         self._again.pop(session, None)
@@ -469,7 +476,11 @@ class FastLane:
     # -- the beginning and the end ---------------------------------------------------------------------------
 
     def _greet(self, session: Session) -> bool:
-        """Peek, choose the context, shake hands. True once the session is open."""
+        """Hear whose connection it is, peek, choose the context, shake hands. True once the session is open."""
+        if session.phase is Phase.PREFACE and not self._introduced(session):
+            return False
+        if session.phase is Phase.OPEN:
+            return True
         try:
             if session.phase is Phase.HELLO:
                 hello = peek_hello(session.sock)
@@ -500,6 +511,42 @@ class FastLane:
         session.tls = stream.version or ""
         self.cells[names.HANDSHAKES_RESUMED if stream.resumed else names.HANDSHAKES_FULL] += 1
         self._open(session, stream)
+        return True
+
+    def _introduced(self, session: Session) -> bool:
+        """Read a balancer's PROXY header and no byte more. True once it is read: the session's phase is the next one."""
+        try:
+            seen = session.sock.recv(HEADER_BYTES, socket.MSG_PEEK)
+            if not seen:
+                self.close(session)
+                return False
+            header = read_header(seen)
+            if header is None:
+                if session.hung_up:
+                    self.close(session)
+                return False
+            session.sock.recv(header.size)
+        except BlockingIOError:
+            return False
+        except (ClientFault, OSError) as fault:
+            self.cells[names.INTRODUCTIONS_FAILED] += 1
+            held = self._seldom.may_say(session.door.listener.address, self.now_mono)
+            if held is not None:
+                log.warning(
+                    "%s is in proxy_protocol_from of %s, but its connection did not begin with a PROXY header: %s; closed",
+                    session.peer or "the Unix socket's peer",
+                    session.door.listener.address,
+                    fault,
+                )
+            self.close(session)
+            return False
+        if header.ends.source:
+            session.ends = header.ends
+            session.peer = header.ends.source
+        if session.door.listener.tls:
+            session.phase = Phase.HELLO
+        else:
+            self._open(session, PlainStream(session.sock, Side.CLIENT))
         return True
 
     def _failed_handshake(self, session: Session, fault: Exception | None = None) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge.exchange.recognise import Door, Known
     from edge.http.connection import Connection
     from edge.message.head import Field, ReplyHead, RequestHead
+    from edge.message.proxy_protocol import Ends
     from edge.tls.stream import Stream
 
 HIGH = 256 * 1024
@@ -43,6 +44,7 @@ CRUMB = 16 * 1024
 class Phase(Enum):
     """What is true of a session, and what may be touched."""
 
+    PREFACE = "preface"  # the socket is open; a balancer's PROXY header comes before anything else
     HELLO = "hello"  # the socket is open, not a byte has been consumed; no stream, no connection
     HANDSHAKE = "handshake"  # the stream exists; nothing but handshake() may be called on it
     OPEN = "open"  # stream and connection may be used
@@ -305,6 +307,7 @@ class Session:
 
     Attributes:
         peer: the client's address without port, as text; empty on a Unix socket.
+        ends: both ends of the client's connection, where a balancer has told us; None: ask the socket.
         door: the listener it came in by, with the TLS context chosen for it.
         deadline, bucket: see :mod:`edge.worker.deadlines`.
         hung_up: the kernel has said that the client closed its side, or both.
@@ -321,6 +324,7 @@ class Session:
         "conn",
         "deadline",
         "door",
+        "ends",
         "fd",
         "hung_up",
         "owed",
@@ -349,6 +353,7 @@ class Session:
         self.bucket = NEVER
         self.carried: dict[int, Exchange] = {}
         self.owed: Owed | None = None
+        self.ends: Ends | None = None
         self.hung_up = False
         self.paced_mono = 0.0
         self.paced_bytes = 0

@@ -233,3 +233,26 @@ def test_rules_for_a_cache_that_there_is_not():
     (problem,) = said(LISTENER, REST, "[route.cache]\nquery_sort = true\n")
 
     assert "warning: nothing is stored at all; expected a [cache] with a path" in problem
+
+
+@pytest.mark.parametrize(
+    ("address", "networks", "message"),
+    [
+        ("0.0.0.0:80", '["unix"]', "nobody comes here over a Unix socket; expected the balancers' networks"),
+        ("unix:/run/x", '["10.0.0.1"]', 'whoever comes over a Unix socket has no address; expected ["unix"]'),
+        (
+            "0.0.0.0:80",
+            '["::/0"]',
+            "warning: anybody at all may say here who he is; expected the balancers' own networks",
+        ),
+    ],
+)
+def test_nobody_could_come_with_a_proxy_header_or_everybody(address, networks, message):
+    listener = f'[[listener]]\naddress = "{address}"\nproxy_protocol_from = {networks}\n'
+
+    assert said(listener, REST) == [f"3:23: {message}"]
+
+
+@pytest.mark.parametrize("address", ["unix:/run/x", "systemd:http"])
+def test_a_unix_sockets_clients_may_bring_proxy_headers(address):
+    assert said(f'[[listener]]\naddress = "{address}"\nproxy_protocol_from = ["unix"]\n', REST) == []

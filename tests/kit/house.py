@@ -73,9 +73,15 @@ class House:
         self.listener = worker.config.listeners[0]
 
     async def client(
-        self, *, listener: Listener | None = None, buffer: int = 0, tls: Any = None, name: str = "shop.example"
+        self,
+        *,
+        listener: Listener | None = None,
+        buffer: int = 0,
+        tls: Any = None,
+        name: str = "shop.example",
+        preface: bytes = b"",
     ) -> Client:
-        """Connect; with *tls* (a client context) through a handshake."""
+        """Connect; *preface* is sent before anything else; with *tls* (a client context) through a handshake."""
         ours, theirs = socket.socketpair()
         if buffer:
             for sock in (ours, theirs):
@@ -86,6 +92,8 @@ class House:
         near = trio.socket.from_stdlib_socket(ours)
         self.sockets.append(near)
         stream: trio.abc.Stream = trio.SocketStream(near)
+        if preface:
+            await stream.send_all(preface)
         if tls is not None:
             stream = trio.SSLStream(stream, tls, server_hostname=name, https_compatible=True)
             await stream.do_handshake()

@@ -21,6 +21,12 @@ def test_who_is_not_is_not(address):
     assert not LIST.admits(address)
 
 
+def test_who_comes_over_a_unix_socket_is_admitted_by_name():
+    assert AccessList(["unix"])
+    assert AccessList(["unix"]).admits("")
+    assert not AccessList(["unix"]).admits("127.0.0.1")
+
+
 def test_a_list_of_nothing_admits_nobody():
     assert not AccessList([])
     assert LIST
