@@ -581,7 +581,28 @@ class Limits:
         example='"100 MiB"',
     )
     connections: int = setting(
-        kinds.Integer(), "Client connections at once, per worker.", default=10000, least=1, most=1_000_000
+        kinds.Integer(),
+        "Client connections at once, per worker. When there are so many, those at rest make room for new ones, and where none is, "
+        "new ones are closed.",
+        default=10000,
+        least=1,
+        most=1_000_000,
+    )
+    connections_per_client: int | None = setting(
+        kinds.Integer(),
+        "Connections at once from one address, in all workers together; more are closed at once. Clients in trusted_proxies are not "
+        "counted. Without it there is no such limit.",
+        default=None,
+        least=1,
+        most=1_000_000,
+        example="200",
+    )
+    client_prefix: int = setting(
+        kinds.Integer(),
+        "How many leading bits of an IPv6 address make one client: who has an address has its whole network.",
+        default=64,
+        least=16,
+        most=128,
     )
 
 

@@ -21,6 +21,7 @@ from edge.share.bells import Bells
 from edge.share.claims import ClaimsPage
 from edge.share.claims import page_bytes as claims_bytes
 from edge.share.counters import Counters
+from edge.share.crowd import Crowd
 from edge.share.fleet import Fleet
 from edge.share.page import Page
 from edge.share.recency import COPY_BYTES as RECENCY_COPY_BYTES
@@ -63,6 +64,7 @@ class Estate:
     uses: Uses
     claims: ClaimsPage
     fleet: Fleet
+    crowd: Crowd
     from_top: bool = False
 
     @classmethod
@@ -70,7 +72,7 @@ class Estate:
         """Map new pages with *slots* rows."""
         board, counters = Scoreboard(slots), Counters(NAMES, slots, GAUGES)
         bells, claims = Bells(slots), ClaimsPage(slots)
-        return cls(board, counters, Stamps(), Recency(), bells, Shunned(), Uses(), claims, Fleet(slots))
+        return cls(board, counters, Stamps(), Recency(), bells, Shunned(), Uses(), claims, Fleet(slots), Crowd(slots))
 
     @classmethod
     def adopt(cls, will: dict[str, Any]) -> Estate:
@@ -101,6 +103,7 @@ class Estate:
             Uses(page=page("uses", USES_SIZE * 8)),
             ClaimsPage(slots, page("claims", claims_bytes(slots))),
             Fleet(slots, page("fleet", Fleet.size(slots))),
+            Crowd(slots, page("crowd", Crowd.size(slots))),
             from_top=not will["from_top"],
         )
 
@@ -108,7 +111,7 @@ class Estate:
         """Return what :meth:`adopt` needs, as JSON can say it. Descriptors are by number: they must be inherited."""
         pages = (
             self.scoreboard.page, self.counters.page, self.stamps.page, self.recency.page, self.bells.page,
-            self.shunned.page, self.uses.page, self.claims.page, self.fleet.page,
+            self.shunned.page, self.uses.page, self.claims.page, self.fleet.page, self.crowd.page,
         )  # fmt: skip
         return {
             "layout": LAYOUT,
@@ -141,6 +144,7 @@ class Estate:
         self.claims.clear(slot)
         self.counters.forget_gauges(slot)
         self.fleet.forget(slot)
+        self.crowd.forget(slot)
 
 
 def _digest() -> int:

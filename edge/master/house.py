@@ -96,6 +96,7 @@ class House:
             uses=self.estate.uses,
             claims=self.estate.claims,
             fleet=self.estate.fleet,
+            crowd=self.estate.crowd,
             channel=theirs,
             listeners=[] if is_keeper else self._lend(regime.config.listeners, place),
             admin=None if is_keeper else self._admin(regime, place),

@@ -135,6 +135,17 @@ SESSIONS_OPEN: Final = _one("edge_sessions_open", Kind.GAUGE, "Client connection
 SESSIONS_REFUSED: Final = _one(
     "edge_sessions_refused_total", Kind.COUNTER, "Client connections closed at once: the limit was reached."
 )
+SESSIONS_CROWDED: Final = _one(
+    "edge_sessions_crowded_total",
+    Kind.COUNTER,
+    "Client connections closed at once: their client has as many as one may have.",
+)
+SHED: Final = _each(
+    "edge_sessions_shed_total",
+    "Client connections closed to make room for others.",
+    "while",
+    ("handshake", "head", "idle", "linger"),
+)
 HANDSHAKES_FULL: Final = _one("edge_tls_handshakes_total", Kind.COUNTER, "TLS handshakes done.", resumed="no")
 HANDSHAKES_RESUMED: Final = _one("edge_tls_handshakes_total", Kind.COUNTER, "TLS handshakes done.", resumed="yes")
 HANDSHAKES_FAILED: Final = _one(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge.share.channel import Channel
     from edge.share.claims import ClaimsPage
     from edge.share.counters import Counters
+    from edge.share.crowd import Crowd
     from edge.share.fleet import Fleet
     from edge.share.recency import Recency
     from edge.share.scoreboard import Row, Scoreboard
@@ -63,6 +64,7 @@ class Heritage:
     uses: Uses
     claims: ClaimsPage
     fleet: Fleet
+    crowd: Crowd
     channel: Channel
     listeners: list[tuple[Any, socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None

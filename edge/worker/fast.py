@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from edge.exchange.recognise import Door
     from edge.exchange.rooms import Rooms
     from edge.http.connection import Connection
+    from edge.share.crowd import Seat
     from edge.worker.slow import SlowLane
 
 log = logging.getLogger("edge")
@@ -68,6 +69,12 @@ LEAST_RATE: Final = 256
 Bytes per second that a client must send of a body, or take of a reply, on average and beyond the time it may pause.
 
 A byte a minute would never pause too long, and hold a connection to the origin for days (Apache's ``MinRate`` is 500).
+"""
+
+GREETINGS: Final = 16
+"""
+Most handshakes that are taken a step further in one turn: at up to 0.5 ms each, those who are in already wait 8 ms at worst for
+those who want to be. The others' turn comes next.
 """
 
 LINGER_S: Final = 2.0
@@ -115,6 +122,9 @@ class FastLane:
         self.sessions: dict[int, Session] = {}
         self.watched: dict[int, Callable[[], object]] = {}
         self.deadlines: Deadlines[Session] = Deadlines()
+        self.is_welcome: Callable[[Session], bool] = _everybody_is
+        self.left: Callable[[Session], None] = _nobody_counts
+        self.greetings = GREETINGS
         self.draining = False
         self.emptied = trio.Event()
         self.cells = rooms.cells
@@ -144,6 +154,7 @@ class FastLane:
                 await trio.lowlevel.wait_readable(fd)
             self.tick_clock()
             heartbeat(self.now_mono)
+            self.greetings = GREETINGS
             if self._again:
                 again, self._again = self._again, {}
                 for session in again:
@@ -186,10 +197,11 @@ class FastLane:
 
     # -- sessions come and go -------------------------------------------------------------------------------
 
-    def admit(self, sock: socket.socket, peer: str, door: Door) -> Session:
-        """Take a connected socket; it is ours from now on."""
+    def admit(self, sock: socket.socket, peer: str, door: Door, seat: Seat | None = None) -> Session:
+        """Take a connected socket; it is ours from now on. With a *seat* it calls :attr:`left` when it closes."""
         sock.setblocking(False)
         session = Session(sock, peer, door, self.advance)
+        session.seat = seat
         self.sessions[session.fd] = session
         self.epoll.register(session.fd, _WATCH)
         self.cells[names.SESSIONS] += 1
@@ -225,6 +237,8 @@ class FastLane:
         self._again.pop(session, None)
         del self.sessions[session.fd]
         self.cells[names.SESSIONS_OPEN] -= 1
+        if session.seat is not None:
+            self.left(session)
         with suppress(OSError):  # epoll_ctl(DEL) and setsockopt on a socket the peer has reset: it is closed next
             self.epoll.unregister(session.fd)
             if reset:
@@ -481,6 +495,10 @@ class FastLane:
             return False
         if session.phase is Phase.OPEN:
             return True
+        if not self.greetings:
+            self._again[session] = None
+            return False
+        self.greetings -= 1
         try:
             if session.phase is Phase.HELLO:
                 hello = peek_hello(session.sock)
@@ -543,6 +561,9 @@ class FastLane:
         if header.ends.source:
             session.ends = header.ends
             session.peer = header.ends.source
+            if not self.is_welcome(session):
+                self.close(session)
+                return False
         if session.door.listener.tls:
             session.phase = Phase.HELLO
         else:
@@ -605,3 +626,11 @@ class FastLane:
         self.cells[names.BUGS] += 1
         log.error("an error of our own in the fast lane, on %r: please report it", session, exc_info=True)  # noqa: LOG014 - called from the handler
         self.close(session, reset=True)
+
+
+def _everybody_is(_: Session) -> bool:
+    return True
+
+
+def _nobody_counts(session: Session) -> None:
+    raise AssertionError(f"{session!r} has a seat, and nobody has given it one")

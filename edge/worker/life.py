@@ -26,7 +26,6 @@ from edge.exchange.admin import Admin
 from edge.exchange.rooms import Rooms
 from edge.http.h1.server import ServerConnection
 from edge.http.limits import HeadLimits
-from edge.observe import names
 from edge.observe.access_log import AccessLog, make_format
 from edge.observe.error_log import current as current_error_log
 from edge.observe.ledger import Ledger
@@ -36,6 +35,7 @@ from edge.share.channel import Message, Word
 from edge.worker.doors import Doors
 from edge.worker.fast import FastLane
 from edge.worker.flights import Flights
+from edge.worker.gate import Gate
 from edge.worker.origins import Origins
 from edge.worker.slow import SlowLane
 
@@ -142,6 +142,7 @@ class Worker:
         self._limits = HeadLimits(limits.line_bytes, limits.header_bytes, limits.header_count, limits.body_bytes)
         self.fast = FastLane(self.rooms, clock, self._connect, self.doors.named)
         self.origins = Origins(config.origins, clock, ears=self.fast.ears, fleet=heritage.fleet, slot=slot)
+        self.gate = Gate(self.fast, heritage.crowd, slot, clock)
         self.is_leaving = False
         self._leave = trio.Event()
         self._paused: list[tuple[Listener, socket.socket]] = []
@@ -281,7 +282,16 @@ class Worker:
                     return count
                 if error.errno not in SHORT_OF:
                     raise
-                log.error("cannot take connections on %s: %s; trying again", listener.address, error.strerror)
+                shed = self.gate.relieve()
+                if (held_back := self.gate.may_say("short")) is not None:
+                    log.error(
+                        "cannot take connections on %s: %s; closing those at rest, and trying again (%d more since the last time)",
+                        listener.address,
+                        error.strerror,
+                        held_back,
+                    )
+                if shed:
+                    continue
                 self.fast.unwatch(sock.fileno())
                 self._paused.append((listener, sock))
                 return count
@@ -289,15 +299,11 @@ class Worker:
         return ACCEPTS
 
     def _welcome(self, connection: socket.socket, address: object, door: Door) -> None:
-        if len(self.fast.sessions) >= self.config.limits.connections:
-            self.cells[names.SESSIONS_REFUSED] += 1
-            connection.close()
-            return
         peer = ""
         if isinstance(address, tuple):
             peer = address[0].removeprefix("::ffff:")
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.fast.admit(connection, peer, door)
+        self.gate.let_in(connection, peer, door)
 
     def _take(self, message: Message) -> None:
         """Serve connections that were accepted from a queue nobody holds any more."""

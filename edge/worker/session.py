@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from edge.http.connection import Connection
     from edge.message.head import Field, ReplyHead, RequestHead
     from edge.message.proxy_protocol import Ends
+    from edge.share.crowd import Seat
     from edge.tls.stream import Stream
 
 HIGH = 256 * 1024
@@ -313,6 +314,7 @@ class Session:
         hung_up: the kernel has said that the client closed its side, or both.
         paced_mono, paced_bytes: since when the client is waited for without a break, and how much has moved since then.
         readable: the socket may have bytes, or an end, that were not read yet.
+        seat: where its client's connections are counted, or None.
         owed: the log entry's parts of the reply that is being written by the fast lane, or None.
     """
 
@@ -333,6 +335,7 @@ class Session:
         "peer",
         "phase",
         "readable",
+        "seat",
         "sock",
         "stream",
         "tls",
@@ -354,6 +357,7 @@ class Session:
         self.carried: dict[int, Exchange] = {}
         self.owed: Owed | None = None
         self.ends: Ends | None = None
+        self.seat: Seat | None = None
         self.hung_up = False
         self.paced_mono = 0.0
         self.paced_bytes = 0

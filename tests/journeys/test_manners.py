@@ -115,20 +115,6 @@ async def test_a_client_that_takes_nothing_is_let_go(edge_at, tmp_path: Path, au
     assert "connection_terminated" == entries[0][12]
 
 
-async def test_more_connections_than_allowed_are_not_kept(edge_at, tmp_path: Path) -> None:
-    """The limit is per worker; who is in stays in."""
-    async with edge_at(tmp_path, origin=shop(), limits=Limits(connections=2)) as edge:
-        clients = [await edge.client() for _ in range(2)]
-        import socket
-
-        ours, theirs = socket.socketpair()
-        edge.worker._welcome(theirs, "", edge.worker.doors.plain(edge.listener))
-        with ours:
-            assert b"" == ours.recv(1)
-        assert 200 == (await clients[0].get("/")).status
-        assert 1 == edge.count(names.SESSIONS_REFUSED)
-
-
 async def test_the_origin_learns_who_asks_and_cannot_be_lied_to(edge_at, tmp_path: Path) -> None:
     """What a stranger says about himself is dropped; what a proxy of ours says is passed on and believed in the log."""
     origin = shop()

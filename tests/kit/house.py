@@ -18,6 +18,7 @@ from edge.share.bells import Bells
 from edge.share.channel import Channel, Word
 from edge.share.claims import ClaimsPage
 from edge.share.counters import Counters
+from edge.share.crowd import Crowd
 from edge.share.fleet import Fleet
 from edge.share.heritage import Heritage
 from edge.share.recency import Recency
@@ -59,6 +60,7 @@ class Pages:
     uses: Uses = dataclasses.field(default_factory=lambda: Uses(1 << 10))
     claims: ClaimsPage = dataclasses.field(default_factory=lambda: ClaimsPage(SLOTS))
     fleet: Fleet = dataclasses.field(default_factory=lambda: Fleet(SLOTS))
+    crowd: Crowd = dataclasses.field(default_factory=lambda: Crowd(SLOTS))
 
 
 class House:
@@ -164,6 +166,7 @@ async def house(
                 uses=pages.uses,
                 claims=pages.claims,
                 fleet=pages.fleet,
+                crowd=pages.crowd,
                 channel=theirs,
                 origin_blocks=assign_origins(config.origins),
             )

@@ -4,6 +4,7 @@ from edge.share.bells import Bells
 from edge.share.channel import Channel
 from edge.share.claims import ClaimsPage
 from edge.share.counters import Counters
+from edge.share.crowd import Crowd
 from edge.share.fleet import Fleet
 from edge.share.heritage import Heritage
 from edge.share.recency import Recency
@@ -30,6 +31,7 @@ def test_a_child_finds_its_own_row():
         uses=Uses(16),
         claims=ClaimsPage(4),
         fleet=Fleet(4),
+        crowd=Crowd(4),
         channel=theirs,
     )
     heritage.row.deadline = 4.5
