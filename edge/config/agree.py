@@ -23,6 +23,7 @@ from edge.config.tree import (
     Listener,
     Origin,
     OriginServer,
+    OriginTls,
     Route,
     RouteCache,
 )
@@ -202,6 +203,10 @@ def _origins(parts: Parts) -> Iterator[Disagreement]:
             yield Disagreement(
                 (*key, "tls"), "no server of this origin is https; expected one, or no tls settings", WARNING
             )
+    for key, tls in parts.all(OriginTls):
+        if (tls.chain is None) is not (tls.key is None):
+            given, missing = ("key", "chain") if tls.chain is None else ("chain", "key")
+            yield Disagreement((*key, given), f"there is a {given} but no {missing}; expected the {missing} beside it")
 
 
 def _is_same_place(listener: Listener, host: str, port: int) -> bool:

@@ -4,9 +4,8 @@ What a configuration names on this machine: users, and paths that must be readab
 Looks and touches nothing: no file is made, opened for writing or changed. What is *in* certificates is looked at where
 certificates are understood, not here.
 
-Two identities matter. The master, who runs this check, opens logs, the pid file, unix sockets and keys. The workers,
-who may be another user, write the cache (its directory is made theirs by a master that is root) and read what origins
-are verified with.
+Two identities matter. The master, who runs this check, opens logs, the pid file, unix sockets, keys and what origins are
+verified with. The workers, who may be another user, write the cache (its directory is made theirs by a master that is root).
 
 Source: path_resolution(7) for who may enter and write where.
 """
@@ -95,7 +94,6 @@ def check_files(loaded: Loaded) -> list[Problem]:
         for key, message, severity in (
             *_user(loaded),
             *_read_by_master(loaded),
-            *_read_by_workers(loaded),
             *_written_by_master(loaded),
             *_written_by_workers(loaded),
         )
@@ -142,22 +140,8 @@ def _read_by_master(loaded: Loaded) -> Iterator[_Found]:
         yield from _readable((*key, "directory"), certificate.directory, want_directory=True)
     for key, tls in loaded.parts.all(OriginTls):
         yield from _readable((*key, "ca"), tls.ca)
-
-
-def _read_by_workers(loaded: Loaded) -> Iterator[_Found]:
-    """What workers open themselves, after they have become who they will be."""
-    workers = _workers(loaded)
-    if workers is None:
-        return
-    for key, tls in loaded.parts.all(OriginTls):
-        if tls.ca is None or not _exists(tls.ca):
-            continue
-        where = (*key, "ca")
-        who = f"{_name(workers.uid)}, who the workers run as"
-        if (barred := _barred(tls.ca, workers)) is not None:
-            yield where, f"{tls.ca} cannot be reached by {who}: {barred} may not be entered", Severity.ERROR
-        elif not _may(tls.ca, workers, os.R_OK):
-            yield where, f"{tls.ca} may not be read by {who}", Severity.ERROR
+        yield from _readable((*key, "chain"), tls.chain)
+        yield from _readable((*key, "key"), tls.key)
 
 
 def _readable(key: Key, path: Path | None, *, want_directory: bool = False) -> Iterator[_Found]:

@@ -291,6 +291,18 @@ class OriginTls:
         default=None,
         example='"certs/internal-ca.pem"',
     )
+    chain: Path | None = setting(
+        kinds.FilePath(),
+        "A certificate of our own, with its intermediates, PEM, leaf first, for origins that ask for one.",
+        default=None,
+        example='"certs/edge/fullchain.pem"',
+    )
+    key: Path | None = setting(
+        kinds.FilePath(),
+        "Its private key, PEM, not encrypted; read by the master.",
+        default=None,
+        example='"certs/edge/privkey.pem"',
+    )
     server_name: str | None = setting(
         kinds.Text(),
         "The name asked for and verified, if it is not the URL's host.",

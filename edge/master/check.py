@@ -8,7 +8,6 @@ certificates. It changes nothing.
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING
 
 from edge.clock import SYSTEM, Clock
@@ -17,7 +16,7 @@ from edge.config.load import load
 from edge.config.problem import Problem, Severity
 from edge.config.tree import Certificate, Listener, OriginTls
 from edge.tls.certificates import survey
-from edge.tls.contexts import client_context
+from edge.tls.credentials import read_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +44,7 @@ def check(path: Path, *, clock: Clock = SYSTEM) -> Loaded:
     loaded = load(path)
     found = check_files(loaded)
     named = {(problem.line, problem.col) for problem in found}
-    return loaded.and_also([*found, *_certificates(loaded, clock, named), *_origin_authorities(loaded, named)])
+    return loaded.and_also([*found, *_certificates(loaded, clock, named), *_credentials(loaded, clock, named)])
 
 
 def _certificates(loaded: Loaded, clock: Clock, named: set[tuple[int, int]]) -> Iterator[Problem]:
@@ -57,15 +56,10 @@ def _certificates(loaded: Loaded, clock: Clock, named: set[tuple[int, int]]) -> 
             yield problem
 
 
-def _origin_authorities(loaded: Loaded, named: set[tuple[int, int]]) -> Iterator[Problem]:
+def _credentials(loaded: Loaded, clock: Clock, named: set[tuple[int, int]]) -> Iterator[Problem]:
+    """What is wrong inside the files of origins' TLS, but for those already *named* as unreadable."""
     for key, tls in loaded.parts.all(OriginTls):
-        where = (*key, "ca")
-        if tls.ca is None or loaded.positions.value(where) in named:
-            continue
-        try:
-            client_context(verify=tls.verify, ca=tls.ca)
-        except ssl.SSLError as error:
-            reason = (error.reason or str(error)).replace("_", " ").lower()
-            yield loaded.problem(where, f"{tls.ca} cannot be used: {reason}; expected certificates in PEM")
-        except OSError as error:
-            yield loaded.problem(where, f"{tls.ca} cannot be read: {error.strerror}")
+        for flaw in read_credentials(key, tls, now_wall=clock.wall())[1]:
+            problem = loaded.problem(flaw.key, flaw.message, Severity.ERROR if flaw.is_error else Severity.WARNING)
+            if not (flaw.unread and (problem.line, problem.col) in named):
+                yield problem

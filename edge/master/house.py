@@ -101,6 +101,7 @@ class House:
             listeners=[] if is_keeper else self._lend(regime.config.listeners, place),
             admin=None if is_keeper else self._admin(regime, place),
             origin_blocks=regime.origin_blocks,
+            credentials={} if is_keeper else regime.credentials,
             logs=regime.logs.fds,
         )
         main = self.keeper_main if is_keeper else self.worker_main

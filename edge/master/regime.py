@@ -11,11 +11,14 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edge.clock import SYSTEM
 from edge.master import privileges
 from edge.master.check import check
 from edge.master.logs import Logs
 from edge.observe.names import assign_origins
+from edge.tls.certificates import Unusable
 from edge.tls.contexts import ContextStore
+from edge.tls.credentials import Credentials, credentials_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +57,7 @@ class Regime:
         config: the tree.
         tls: the contexts, or None if no listener speaks TLS. Certificates may be renewed in it.
         somebody: whom its children become.
+        credentials: what is believed of each origin and shown to it, by name, as it was in the files.
         origin_blocks: which counters each origin was lent.
         logs: its open log files.
     """
@@ -62,6 +66,7 @@ class Regime:
     config: Config
     tls: ContextStore | None
     somebody: privileges.Identity | None
+    credentials: dict[str, Credentials]
     origin_blocks: dict[str, int]
     logs: Logs
 
@@ -93,6 +98,21 @@ def read(path: Path) -> tuple[Config, list[Problem]]:
     return checked.config, checked.problems
 
 
+def read_credentials(config: Config) -> dict[str, Credentials]:
+    """
+    Read what is believed of each origin and shown to it.
+
+    Raises:
+        Unusable: (a ``ValueError``) a file cannot be used; says why, all of it.
+    """
+    found, errors = credentials_of(
+        {name: origin.tls for name, origin in config.origins.items()}, now_wall=SYSTEM.wall()
+    )
+    if errors:
+        raise Unusable("\n".join(errors))
+    return found
+
+
 def make(generation: int, config: Config, earlier_blocks: Mapping[str, int]) -> Regime:
     """
     Make what *config* needs before a fork.
@@ -106,7 +126,8 @@ def make(generation: int, config: Config, earlier_blocks: Mapping[str, int]) -> 
             privileges.give(config.cache.path, somebody)
         has_tls = any(listener.tls for listener in config.listeners)
         tls = ContextStore.build(config) if has_tls else None
+        credentials = read_credentials(config)
         logs = Logs(config.log)
     except (privileges.NobodyThere, OSError, ValueError) as error:
         raise Refused(*str(error).splitlines()) from error
-    return Regime(generation, config, tls, somebody, assign_origins(config.origins, earlier_blocks), logs)
+    return Regime(generation, config, tls, somebody, credentials, assign_origins(config.origins, earlier_blocks), logs)

@@ -54,7 +54,7 @@ class Reloading:
             config, warnings = regime.read(desk.path)
             for warning in warnings:
                 _log.warning("%s", warning)
-            if diff(desk.regime.config, config) <= Change.CERTIFICATES:
+            if diff(desk.regime.config, config) <= Change.CERTIFICATES and not self._has_new_credentials(config):
                 self._renew_certificates(config)
             else:
                 self._begin_generation(config)
@@ -87,6 +87,18 @@ class Reloading:
             if logs.fds and child.generation == desk.regime.generation:
                 desk.house.say(child.pid, Word.REOPEN_LOGS, ",".join(logs.fds).encode(), logs.fds.values())
         _log.info("logs reopened")
+
+    def _has_new_credentials(self, config: Config) -> bool:
+        """
+        Whether a file that an origin's TLS is made of has another content: workers keep the contexts they began with.
+
+        Raises:
+            Refused: one cannot be used; nothing has changed.
+        """
+        try:
+            return regime.read_credentials(config) != self._desk.regime.credentials
+        except Unusable as error:
+            raise regime.Refused(*str(error).splitlines()) from error
 
     # Certificates only.
 

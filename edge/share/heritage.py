@@ -46,6 +46,7 @@ class Heritage:
         channel: to the master. Say READY on it once connections are taken; GONE on it means drain and leave.
         origin_blocks: which block of counters each origin was lent, as ``edge.observe.names.assign_origins`` says; kept
             over reloads, so that an origin's numbers go on.
+        credentials: :class:`edge.tls.credentials.Credentials` by origin: what a worker may not read itself.
         logs: open files by what is written to them (``"access"``, ``"errors"``), for those that are paths. They are the
             child's own: whoever writes to one goes on with another when told REOPEN_LOGS, and keeps none of before.
     """
@@ -69,6 +70,7 @@ class Heritage:
     listeners: list[tuple[Any, socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None
     origin_blocks: Mapping[str, int] = field(default_factory=dict)
+    credentials: Mapping[str, Any] = field(default_factory=dict)
     logs: Mapping[str, int] = field(default_factory=dict)
 
     @property

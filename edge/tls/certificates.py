@@ -19,7 +19,7 @@ import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import msgspec
 from cryptography import x509
@@ -124,6 +124,10 @@ ANYONE = Policy()
 
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
 """What ``cryptography`` raises when a part of a certificate is not what its standard says, or unknown."""
+
+
+CLIENTS: Final = "clients"
+"""Who looks at a certificate of ours, if nobody else is said."""
 
 
 class Pair(msgspec.Struct, frozen=True, array_like=True):
@@ -239,15 +243,24 @@ def survey_settings(settings: Settings, *, now_wall: float) -> Survey:
     )
 
 
-def read_pair(chain: Path, key: Path, *, now_wall: float, client: Policy = ANYONE) -> tuple[Pair | None, list[Flaw]]:
+def read_pair(
+    chain: Path, key: Path, *, now_wall: float, client: Policy = ANYONE, shown_to: str = CLIENTS
+) -> tuple[Pair | None, list[Flaw]]:
     """
     Read one chain and its key.
+
+    Args:
+        chain: the certificate, with its intermediates.
+        key: its private key.
+        now_wall: says whether it is in date.
+        client: who must show what to be answered under its names.
+        shown_to: who will look at it, for what is said of it; where that is not clients, it need not name a host.
 
     Returns:
         The pair, or None if it cannot be used; and what is wrong, each under the key ``("chain",)`` or ``("key",)``.
     """
     flaws: list[Flaw] = []
-    return _read_pair(("chain",), ("key",), chain, key, client, now_wall, flaws), flaws
+    return _read_pair(("chain",), ("key",), chain, key, client, now_wall, flaws, shown_to), flaws
 
 
 def _files(key: Key, certificate: CertificateSettings, flaws: list[Flaw]) -> Iterator[tuple[Key, Key, Path, Path]]:
@@ -302,7 +315,14 @@ def _read(key: Key, path: Path, flaws: list[Flaw]) -> bytes | None:
 
 
 def _read_pair(
-    chain_key: Key, key_key: Key, chain: Path, key: Path, client: Policy, now_wall: float, flaws: list[Flaw]
+    chain_key: Key,
+    key_key: Key,
+    chain: Path,
+    key: Path,
+    client: Policy,
+    now_wall: float,
+    flaws: list[Flaw],
+    shown_to: str = CLIENTS,
 ) -> Pair | None:
     """Read one chain and key; None if a flaw is an error."""
     chain_data, key_data = _read(chain_key, chain, flaws), _read(key_key, key, flaws)
@@ -337,7 +357,9 @@ def _read_pair(
     except ssl.SSLError as error:
         flaws.append(Flaw(chain_key, f"{chain} is refused by OpenSSL: {_said(error)}"))
         return None
-    flaws += [Flaw(chain_key, f"{chain}: {what}", is_error=False) for what in _doubts(pair, certificates, now_wall)]
+    flaws += [
+        Flaw(chain_key, f"{chain}: {what}", is_error=False) for what in _doubts(pair, certificates, now_wall, shown_to)
+    ]
     return pair
 
 
@@ -410,13 +432,13 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.lower().removesuffix(".") for name in found))
 
 
-def _doubts(pair: Pair, certificates: list[x509.Certificate], now_wall: float) -> Iterator[str]:
-    """What clients will hold against a chain that OpenSSL takes."""
+def _doubts(pair: Pair, certificates: list[x509.Certificate], now_wall: float, shown_to: str) -> Iterator[str]:
+    """What whoever it is shown to will hold against a chain that OpenSSL takes."""
     if pair.not_after <= now_wall:
-        yield f"expired on {_day(pair.not_after)}; clients will refuse it"
+        yield f"expired on {_day(pair.not_after)}; {shown_to} will refuse it"
     elif pair.not_before > now_wall:
-        yield f"not valid before {_day(pair.not_before)}; clients will refuse it until then"
-    if not pair.names:
+        yield f"not valid before {_day(pair.not_before)}; {shown_to} will refuse it until then"
+    if not pair.names and shown_to is CLIENTS:
         yield "names no host; it is served only as the default"
     for at, (lower, upper) in enumerate(pairwise(certificates), 2):
         try:

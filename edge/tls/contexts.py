@@ -272,17 +272,24 @@ class ContextStore:
         return context
 
 
-def client_context(*, verify: bool = True, ca: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
+def client_context(
+    *, verify: bool = True, ca: str | os.PathLike[str] | bytes | None = None, pem: bytes | None = None
+) -> ssl.SSLContext:
     """
     Make the context for TLS towards an origin: the same versions and ciphers, its certificate and name verified.
 
     Args:
         verify: False accepts any certificate: only for an origin reached over a path that nobody else is on.
-        ca: a PEM file to trust instead of the system's; an intermediate or the origin's own certificate will do.
+        ca: a PEM file, or its bytes, to trust instead of the system's; an intermediate or the origin's own certificate will
+            do.
+        pem: chain and key to show to an origin that asks.
 
     Raises:
-        OSError: (``ssl.SSLError`` too) *ca* cannot be read or used.
+        OSError: (``ssl.SSLError`` too) *ca* or *pem* cannot be read or used.
     """
+    if isinstance(ca, bytes):
+        with MemoryFile(ca) as file:
+            return client_context(verify=verify, ca=file.path, pem=pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _restrict(context)
     if not verify:
@@ -293,6 +300,9 @@ def client_context(*, verify: bool = True, ca: str | os.PathLike[str] | None = N
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # what is named is trusted, root or not
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    if pem is not None:
+        with MemoryFile(pem) as file:
+            context.load_cert_chain(file.path)
     return context
 
 

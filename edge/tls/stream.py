@@ -42,6 +42,7 @@ Source: RFC 8446 §6.1 (closing), OpenSSL ``SSL_write(3)`` (a refused write is r
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - ssl looks for it at the first handshake: a worker may not be able to read it any more
 import socket
 import ssl
 from contextlib import suppress

@@ -141,7 +141,14 @@ class Worker:
         limits = config.limits
         self._limits = HeadLimits(limits.line_bytes, limits.header_bytes, limits.header_count, limits.body_bytes)
         self.fast = FastLane(self.rooms, clock, self._connect, self.doors.named)
-        self.origins = Origins(config.origins, clock, ears=self.fast.ears, fleet=heritage.fleet, slot=slot)
+        self.origins = Origins(
+            config.origins,
+            clock,
+            ears=self.fast.ears,
+            fleet=heritage.fleet,
+            slot=slot,
+            credentials=heritage.credentials,
+        )
         self.gate = Gate(self.fast, heritage.crowd, slot, clock)
         self.is_leaving = False
         self._leave = trio.Event()

@@ -8,9 +8,11 @@ The connections lie in :mod:`~edge.worker.pools`; how one exchange goes, step by
 from __future__ import annotations
 
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge.share.fleet import Fleet
+from edge.tls.credentials import Credentials
 from edge.worker.dial import Dialler
 from edge.worker.ears import TrioEars
 from edge.worker.origin_exchange import OriginExchange
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from edge.message.head import ReplyHead
     from edge.origin.request import OriginRequest
     from edge.worker.ears import Ears
+
+
+_NOTHING: Mapping[str, Credentials] = MappingProxyType({})
 
 
 class Standing(NamedTuple):
@@ -49,9 +54,10 @@ class Origins:
         ears: instead of trio's way of waiting.
         fleet: what the node knows of servers; None: nobody shares it.
         slot: which rows of it are our own.
+        credentials: what is believed of each origin and shown to it, by name; without, the system's authorities.
 
     Raises:
-        OSError: a CA file named by the configuration cannot be read, or there are more servers than the node has rows.
+        OSError: there are more servers than the node has rows.
     """
 
     def __init__(
@@ -63,13 +69,25 @@ class Origins:
         ears: Ears | None = None,
         fleet: Fleet | None = None,
         slot: int = 0,
+        credentials: Mapping[str, Credentials] = _NOTHING,
     ) -> None:
         self._clock = clock
         ears = ears or TrioEars()
         self._watch = Watch(clock, ears)
         dialler = dialler or Dialler(clock)
         fleet = fleet or Fleet(1)
-        self._groups = {name: Group(settings, clock, dialler, ears, fleet, slot) for name, settings in origins.items()}
+        self._groups = {
+            name: Group(
+                settings,
+                clock,
+                dialler,
+                ears,
+                fleet,
+                slot,
+                credentials.get(name) or Credentials(settings.tls.verify),
+            )
+            for name, settings in origins.items()
+        }
 
     def exchange(
         self,

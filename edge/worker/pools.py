@@ -27,7 +27,6 @@ from edge.origin.balance import KeyedBy, make_balancer
 from edge.origin.health import Health
 from edge.origin.members import Member, Members
 from edge.origin.pool import Pool
-from edge.tls.contexts import client_context
 from edge.worker.dial import Door
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from edge.origin.balance import Balancer
     from edge.origin.request import OriginRequest
     from edge.share.fleet import Fleet
+    from edge.tls.credentials import Credentials
     from edge.tls.stream import Stream
     from edge.worker.dial import Dialler
     from edge.worker.ears import Ears
@@ -181,8 +181,18 @@ class Group:
 
     balancer: Balancer
 
-    def __init__(self, settings: Origin, clock: Clock, dialler: Dialler, ears: Ears, fleet: Fleet, slot: int) -> None:
+    def __init__(
+        self,
+        settings: Origin,
+        clock: Clock,
+        dialler: Dialler,
+        ears: Ears,
+        fleet: Fleet,
+        slot: int,
+        credentials: Credentials,
+    ) -> None:
         self.settings = settings
+        self._credentials = credentials
         self.clock = clock
         self.dialler = dialler
         self.ears = ears
@@ -202,7 +212,7 @@ class Group:
         carry goes on to its end.
 
         Raises:
-            NoRowLeft, OSError: nothing has changed. (OSError: a CA file cannot be read.)
+            NoRowLeft: nothing has changed.
         """
         assert members.servers, "an origin has a server"
         stay = {server.settings.url: server for server in self.servers}
@@ -230,7 +240,7 @@ class Group:
         if server.scheme != "https":
             return None
         if self._tls is None:
-            self._tls = client_context(verify=self.settings.tls.verify, ca=self.settings.tls.ca)
+            self._tls = self._credentials.context()
         return self._tls
 
     def choose(self, exchange: Asker, tried: AbstractSet[Server], now_mono: float) -> Server | None:

@@ -256,3 +256,12 @@ def test_nobody_could_come_with_a_proxy_header_or_everybody(address, networks, m
 @pytest.mark.parametrize("address", ["unix:/run/x", "systemd:http"])
 def test_a_unix_sockets_clients_may_bring_proxy_headers(address):
     assert said(f'[[listener]]\naddress = "{address}"\nproxy_protocol_from = ["unix"]\n', REST) == []
+
+
+@pytest.mark.parametrize(("given", "missing"), [("chain", "key"), ("key", "chain")])
+def test_half_of_a_certificate_for_origins(given, missing):
+    tls = f'[origin.shop.tls]\n{given} = "x"\n'
+
+    assert said(LISTENER, ORIGIN.replace("http:", "https:"), tls, ROUTE) == [
+        f"6:{len(given) + 4}: there is a {given} but no {missing}; expected the {missing} beside it"
+    ]

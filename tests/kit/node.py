@@ -381,7 +381,7 @@ async def node(
             "listener": [{"address": f"127.0.0.1:{port}", "tls": True}],
             "certificate": [{"chain": "certs/fullchain.pem", "key": "certs/privkey.pem"}],
             "cache": {"path": "cache", "size": "64 MiB", "memory": "8 MiB", "max_object": "32 MiB"},
-            "origin": {"shop": {"servers": [f"http://127.0.0.1:{origin.port}"]}},
+            "origin": {"shop": {"servers": [f"{'https' if origin.tls else 'http'}://127.0.0.1:{origin.port}"]}},
             "route": [{"origin": "shop"}],
             "log": {"access": "access.log"},
             "admin": {"address": f"127.0.0.1:{admin_port}"},

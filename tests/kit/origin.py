@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -11,13 +12,14 @@ import trio
 
 @dataclass
 class Asked:
-    """A request as the origin saw it."""
+    """A request as the origin saw it; *shown* is the subject of the certificate that came with its connection."""
 
     method: bytes
     target: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytes = b""
     connection: int = 0
+    shown: str = ""
 
     def get(self, name: bytes) -> bytes | None:
         found = [value for other, value in self.headers if other == name]
@@ -27,7 +29,7 @@ class Asked:
 class Wire:
     """What a script writes its reply to."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream) -> None:
         self.stream = stream
 
     async def send(self, data: bytes) -> None:
@@ -54,13 +56,14 @@ class Origin:
     Attributes:
         asked: every request, in order of its head.
         port: where it serves; 0 asks for a free one.
-        close_after: close each connection after so many replies (None: keep).
+        tls: to speak TLS by, from the next connection on; None: plain.
     """
 
     pages: dict[bytes, bytes | Script] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     read_body: bool = True
     port: int = 0
+    tls: ssl.SSLContext | None = None
     connections: int = 0
 
     def paths(self) -> list[bytes]:
@@ -74,14 +77,19 @@ class Origin:
             task_status.started(self.port)
 
     async def _serve_safely(self, stream: trio.SocketStream) -> None:
+        secured = trio.SSLStream(stream, self.tls, server_side=True, https_compatible=True) if self.tls else stream
         try:
-            await self._serve(stream)
+            await self._serve(secured)
         except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
             pass
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _serve(self, stream: trio.SocketStream | trio.SSLStream) -> None:
         self.connections += 1
         number = self.connections
+        shown = ""
+        if isinstance(stream, trio.SSLStream):
+            await stream.do_handshake()
+            shown = "".join(value for ((_, value),) in (stream.getpeercert() or {}).get("subject", ()))
         connection = h11.Connection(h11.SERVER)
         async with stream:
             while True:
@@ -100,6 +108,7 @@ class Origin:
                             bytes(event.target),
                             [(bytes(k), bytes(v)) for k, v in event.headers],
                             connection=number,
+                            shown=shown,
                         )
                         self.asked.append(asked)
                         if not self.read_body:

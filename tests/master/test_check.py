@@ -1,13 +1,10 @@
 """One check for ``edge check``, the start and every reload: the file, what it names, and what is in that."""
 
-import os
-import pwd
-
 import pytest
 
 from edge.config import Severity
 from edge.master.check import check
-from edge.tls.selfsigned import make
+from edge.tls.selfsigned import Authority, make
 
 HEAD = (
     '[[listener]]\naddress = "127.0.0.1:0"\ntls = true\n[origin.o]\nservers = ["https://h"]\n[[route]]\norigin = "o"\n'
@@ -117,17 +114,34 @@ def test_an_authority_of_origins_that_is_not_there_is_said_once(said):
     ]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs workers as somebody else")
-def test_an_authority_of_origins_is_read_by_the_workers(tmp_path, certificates):
-    somebody = next(entry.pw_name for entry in pwd.getpwall() if entry.pw_uid != 0)
-    (tmp_path / "edge.toml").write_text(
-        HEAD.replace("tls = true", 'redirect = "https"')
-        + f'[server]\nuser = "{somebody}"\n[origin.o.tls]\nca = "{certificates}/other/ca.pem"\n'
-    )
+def test_what_is_shown_to_origins_is_looked_into(said):
+    tls = '[origin.o.tls]\nchain = "shop/fullchain.pem"\nkey = "other/privkey.pem"\n'
 
-    (found,) = check(tmp_path / "edge.toml").problems
+    assert said(HEAD + PAIR + tls) == [
+        "13:7: other/privkey.pem does not belong to shop/fullchain.pem; expected the key it was made with"
+    ]
+    assert said(HEAD + PAIR + tls.replace("shop/", "gone/").replace("other/", "gone/")) == [
+        "12:9: gone/fullchain.pem cannot be read: No such file or directory; expected a file",
+        "13:7: gone/privkey.pem cannot be read: No such file or directory; expected a file",
+    ]
 
-    assert f"user '{somebody}', who the workers run as" in found.message
+
+def test_a_certificate_for_servers_is_doubtful_as_a_clients(said):
+    """Several public authorities make no other kind any more; an origin that looks at it would refuse."""
+    tls = '[origin.o.tls]\nchain = "shop/fullchain.pem"\nkey = "shop/privkey.pem"\n'
+
+    assert said(HEAD + PAIR + tls) == [
+        "12:9: warning: shop/fullchain.pem is not meant to be shown by a client; origins may refuse it"
+    ]
+
+
+def test_a_certificate_that_an_origin_will_refuse(said, tmp_path):
+    Authority().issue(["edge"], for_client=True, days=30).write(tmp_path / "edge")
+    tls = '[origin.o.tls]\nchain = "edge/fullchain.pem"\nkey = "edge/privkey.pem"\n'
+
+    assert said(HEAD + PAIR + tls) == []
+    (late,) = [line for line in said(HEAD + PAIR + tls, clock=At(4e9)) if line.startswith("12:")]
+    assert late.endswith("; the origin will refuse it")
 
 
 def test_every_kind_of_problem_is_told_in_one_run_and_in_order(said):

@@ -1,11 +1,13 @@
 """An origin that does exactly what a test says, on a real loopback socket, in a trio task."""
 
 import ssl
+import time
 from contextlib import asynccontextmanager
 
 import trio
 
 from edge.config.tree import Origin, OriginServer, OriginTls
+from edge.tls.credentials import credentials_of
 from edge.worker.dial import Dialler, Resolver
 from edge.worker.origins import Origins
 
@@ -140,6 +142,10 @@ def origins_of(*urls, weights=(), resolver=None, tls=None, **settings):
     )
     origin = Origin(name="shop", servers=servers, tls=tls or OriginTls(), **settings)
     clock = TrioClock()
-    origins = Origins({"shop": origin}, clock, dialler=Dialler(clock, Resolver(clock, resolver)))
+    credentials, errors = credentials_of({"shop": origin.tls}, now_wall=time.time())
+    assert not errors
+    origins = Origins(
+        {"shop": origin}, clock, dialler=Dialler(clock, Resolver(clock, resolver)), credentials=credentials
+    )
     MADE.append(origins)
     return origins
