@@ -8,6 +8,8 @@ from contextlib import suppress
 
 import pytest
 
+from tests.kit import counts
+
 
 @pytest.fixture(autouse=True)
 def shared_memory_ends_with_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -49,3 +51,11 @@ def pytest_runtest_makereport(
         if isinstance(cause, pytest.skip.Exception) and isinstance(report.longrepr, tuple):
             report.longrepr = (*report.longrepr[:2], f"Skipped: {cause.msg}")
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was behind the suites of many cases."""
+    if lines := counts.told():
+        terminalreporter.section("what was tried")
+        for line in lines:
+            terminalreporter.write_line(line)

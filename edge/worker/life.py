@@ -26,6 +26,7 @@ from edge.exchange.admin import Admin
 from edge.exchange.rooms import Rooms
 from edge.http.h1.server import ServerConnection
 from edge.http.limits import HeadLimits
+from edge.observe import names
 from edge.observe.access_log import AccessLog, make_format
 from edge.observe.error_log import current as current_error_log
 from edge.observe.ledger import Ledger
@@ -244,6 +245,7 @@ class Worker:
             await trio.sleep(TICK_S)
             self.fast.sweep()
             self.origins.sweep()
+            self.cells[names.ORIGIN_IDLE] = sum(one.idle for one in self.origins.standing())
             self.rooms.memory.count()
             for listener, sock in self._paused:
                 self._listen(listener, sock)
