@@ -65,6 +65,7 @@ class RoutePolicy:
         bypass_headers, bypass_cookies: what makes a request pass.
         min_uses: how often a reply must have been fetched before it is kept.
         max_object: bytes; None: as everywhere.
+        mark: sets keys apart from other routes' for the same address; empty: the address alone leads to this one.
 
     Attributes:
         selects: what is added to the selecting fields, sorted.
@@ -115,6 +116,7 @@ class RoutePolicy:
         bypass_cookies: Iterable[bytes] = (),
         min_uses: int = 1,
         max_object: int | None = None,
+        mark: bytes = b"",
     ) -> None:
         self._is_on = is_on
         self._ttl_s = ttl_s
@@ -135,7 +137,7 @@ class RoutePolicy:
         self.min_uses = min_uses
         self.max_object = max_object
         self.selects = tuple(sorted({*key_headers, *(COOKIE + name for name in self._key_cookies)}))
-        self._mark = b"\0".join(self.selects)
+        self._mark = b"\0".join((*self.selects, b"", mark) if mark else self.selects)
 
     # -- the request -----------------------------------------------------------------------------------------
 
@@ -195,6 +197,7 @@ class RoutePolicy:
         Return the key of an address whose target is as :meth:`target` gives it.
 
         What copies are told apart by is part of it: when that changes, copies that do not have it are not found any more.
+        So is the mark, where not the address alone leads to this route.
         """
         return key_of(scheme, authority, b"%b\0%b" % (target, self._mark) if self._mark else target)
 

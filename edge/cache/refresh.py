@@ -215,7 +215,13 @@ def after_head(
     return refresh(ask, copy, reply, request_wall=request_wall, response_wall=response_wall)
 
 
-def invalidated(ask: Ask, reply: ReplyHead, key_for: Callable[[bytes, bytes, bytes], bytes] = key_of) -> list[bytes]:
+def _one_key(scheme: bytes, authority: bytes, target: bytes) -> tuple[bytes, ...]:
+    return (key_of(scheme, authority, target),)
+
+
+def invalidated(
+    ask: Ask, reply: ReplyHead, keys_for: Callable[[bytes, bytes, bytes], tuple[bytes, ...]] = _one_key
+) -> list[bytes]:
     """
     Return the keys that a reply to an unsafe method makes invalid: its target's, and those of ``Location`` and
     ``Content-Location`` if they lie on the same origin. Empty unless the method is unsafe and the reply no error.
@@ -223,18 +229,16 @@ def invalidated(ask: Ask, reply: ReplyHead, key_for: Callable[[bytes, bytes, byt
     Args:
         ask: the request.
         reply: its final head.
-        key_for: gives the key of a scheme, an authority and a target, where routes have rules of their own.
+        keys_for: gives the keys of a scheme, an authority and a target, where routes have rules of their own.
 
     Source: RFC 9111 §4.4.
     """
     if ask.method is not Method.UNSAFE or not 200 <= reply.status < 400:
         return []
-    keys = [ask.key]
+    keys = dict.fromkeys((ask.key, *keys_for(ask.scheme, ask.authority, ask.target)))
     for name in (b"location", b"content-location"):
         value = reply.index.get(name)
         where = None if value is None else resolve(ask.scheme, ask.authority, ask.target, value)
         if where is not None and where[:2] == (ask.scheme, ask.authority):
-            key = key_for(*where)
-            if key not in keys:
-                keys.append(key)
-    return keys
+            keys.update(dict.fromkeys(keys_for(*where)))
+    return list(keys)

@@ -167,6 +167,7 @@ def _add_explain(
         (("-H", "--header"), "field", "FIELD", "of the request: 'Name: value'"),
         (("--reply",), "reply", "FIELD", "of a reply: say also whether it would be stored"),
         (("--status",), "status", "STATUS", "of that reply; 200 by default"),
+        (("--client",), "client", "ADDRESS", "of the client; by default one that is in no network"),
     ):
         command.add_argument(*flags, action=_Order, dest=name, metavar=metavar, help=what)
     command.set_defaults(query=[])

@@ -185,6 +185,7 @@ def _compression(parts: Parts) -> Iterator[Disagreement]:
 
 def _origins(parts: Parts) -> Iterator[Disagreement]:
     used = {route.origin for _, route in parts.all(Route)}
+    used |= {share.origin for _, route in parts.all(Route) for share in route.split}
     listeners = [listener for _, listener in parts.all(Listener) if listener.kind == "tcp"]
     servers: dict[Key, list[tuple[Key, OriginServer]]] = {}
     for where, server in parts.all(OriginServer):
@@ -223,27 +224,41 @@ def _is_same_place(listener: Listener, host: str, port: int) -> bool:
 def _routes(parts: Parts) -> Iterator[Disagreement]:
     written = parts.raw.get("origin")
     origins: dict[str, Any] = written if isinstance(written, dict) else {}
-    first: dict[tuple[str | None, str], str] = {}
     for key, route in parts.all(Route):
-        if route.origin and route.origin not in origins:
-            near = did_you_mean(route.origin, list(origins))
-            known = near or (
-                f"; expected one of {', '.join(origins)}" if origins else f"; expected [origin.{route.origin}]"
-            )
-            yield Disagreement((*key, "origin"), f"there is no origin {route.origin!r}{known}")
-        matches = (route.host, route.path)
-        if matches in first:
-            host = "any host" if route.host is None else repr(route.host)
-            yield Disagreement(
-                key,
-                f"this [[route]] is never taken: one before it has the same host and path ({host}, {route.path!r}) "
-                f"and leads to {first[matches]!r}",
-            )
-        else:
-            first[matches] = route.origin
+        named = [((*key, "origin"), route.origin)] if route.origin else []
+        named += [((*key, "split", at, "origin"), share.origin) for at, share in enumerate(route.split)]
+        for where, name in named:
+            if name not in origins:
+                near = did_you_mean(name, list(origins))
+                known = near or (
+                    f"; expected one of {', '.join(origins)}" if origins else f"; expected [origin.{name}]"
+                )
+                yield Disagreement(where, f"there is no origin {name!r}{known}")
+        yield from _where_to(key, route)
     serving = [key for key, listener in parts.all(Listener) if listener.redirect is None]
     if serving and not parts.wrote("route"):
         yield Disagreement(serving[0], "nothing can be answered here; expected at least one [[route]]", WARNING)
+
+
+def _where_to(key: Key, route: Route) -> Iterator[Disagreement]:
+    """A route leads to one thing, and its path is said once."""
+    if route.path_exact is not None and route.path != "/":
+        yield Disagreement((*key, "path_exact"), "path is a prefix and path_exact the whole; expected one of the two")
+    if route.path_exact is not None and route.path_pattern is not None:
+        yield Disagreement(
+            (*key, "path_pattern"), "path_exact says all there is to say of the path; expected one of the two"
+        )
+    if route.origin and route.split:
+        yield Disagreement((*key, "split"), "origin says already where to; expected one of the two")
+    elif not route.origin and not route.split:
+        yield Disagreement(key, "[[route]] has no 'origin'; expected origin = \"shop\"")
+    names = [share.origin for share in route.split]
+    if len(set(names)) < len(names):
+        yield Disagreement((*key, "split"), "an origin is named twice; expected each once, with its whole weight")
+    if route.split and not any(share.weight for share in route.split):
+        yield Disagreement((*key, "split"), "no origin has a weight; expected at least one")
+    if not route.split and route.split_by != "address":
+        yield Disagreement((*key, "split_by"), "nothing is split here; expected a split beside it", WARNING)
 
 
 def _route_caches(parts: Parts) -> Iterator[Disagreement]:

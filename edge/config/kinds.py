@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge.config.address import is_host_name, parse_address, parse_target
 from edge.config.schema import Kind, Unfit, toml
+from edge.message.path import folded, plain
+from edge.message.pattern import Pattern
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +26,7 @@ _SIZE_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "T
 _DECIMAL_SIZES = {"K", "KB", "M", "MB", "G", "GB", "T", "TB"}
 _TIME_PART = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)\s*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 _STATUS = re.compile(r"[2-5][0-9][0-9]\Z")
 YEAR_S = 365 * 86400.0
 """No lifetime is longer: RFC 9111's own arithmetic stops being of use long before it overflows."""
@@ -312,7 +315,106 @@ class PathPrefix(Text):
             raise Unfit(f"{value!r}: a path is already a prefix and takes no '*'; expected {self.words}")
         if any(not "!" <= sign <= "~" for sign in value):
             raise Unfit(f"{value!r} cannot stand in a request; expected it percent-encoded, as clients send it")
-        return value.rstrip("/") or "/"
+        return _readable_path(value, self.words).rstrip("/") or "/"
+
+
+class ExactPath(Text):
+    """A whole path; in the tree it is spelled as requests are compared."""
+
+    words = 'a path such as "/robots.txt"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        if not value.startswith("/"):
+            raise Unfit(f"{value!r} does not begin with a slash; expected {self.words}")
+        if "?" in value or "#" in value:
+            raise Unfit(f"{value!r}: routes look at the path alone; expected {self.words}, without query or fragment")
+        if any(not "!" <= sign <= "~" for sign in value):
+            raise Unfit(f"{value!r} cannot stand in a request; expected it percent-encoded, as clients send it")
+        return _readable_path(value, self.words)
+
+
+def _readable_path(value: str, words: str) -> str:
+    """Return a path in the spelling that requests are compared in; one that can be read in two ways matches nothing."""
+    spelled = plain(value.encode())
+    if folded(spelled) not in {spelled, spelled.rstrip(b"/") or b"/"}:
+        raise Unfit(
+            f"{value!r} can be read as {folded(spelled).decode()!r} too, and such requests are refused where it matters; "
+            f"expected {words}"
+        )
+    return spelled.decode()
+
+
+class Expression(Text):
+    """A regular expression; in the tree as it was written."""
+
+    words = "a regular expression (RE2) such as '/items/[0-9]+'"
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        try:
+            Pattern(value)
+        except ValueError as problem:
+            raise Unfit(f"{value!r} is no regular expression: {problem}; expected {self.words}") from None
+        return value
+
+
+class MethodName(Text):
+    """A request's method; case counts."""
+
+    words = 'a method such as "GET"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        if not _TOKEN.match(value):
+            raise Unfit(f"{value!r} is not a method; expected {self.words}")
+        if value.upper() in _METHODS and value not in _METHODS:
+            raise Unfit(f"{value!r}: the case of a method counts; expected {value.upper()!r}")
+        return value
+
+
+class Conditions(Kind):
+    """Values asked for by name; in the tree pairs, sorted."""
+
+    words = 'a table of values by name, each a value, "*" or "~EXPRESSION"'
+
+    def __init__(self, name: Kind) -> None:
+        self.name = name
+
+    def _read(self, value: object, base: Path) -> tuple[tuple[str, str], ...]:
+        if not isinstance(value, dict):
+            raise Unfit(f"this is {sort_of(value)}; expected {self.words}")
+        found: dict[str, str] = {}
+        for name, text in value.items():
+            known = self.name.read(name, base)
+            if known in found:
+                raise Unfit(f"{name!r} is named twice")
+            if not isinstance(text, str):
+                raise Unfit(f"{name}: this is {sort_of(text)}; expected text")
+            if any(sign < " " or sign == "\x7f" for sign in text):
+                raise Unfit(f"{name}: {text!r} holds a control sign; no request has one")
+            if text.startswith("~"):
+                try:
+                    Pattern(text[1:])
+                except ValueError as problem:
+                    raise Unfit(f"{name}: {text[1:]!r} is no regular expression: {problem}") from None
+            found[known] = text
+        return tuple(sorted(found.items()))
+
+    def _show(self, value: Any) -> str:
+        return "{ " + ", ".join(f"{toml(name)} = {toml(text)}" for name, text in value) + " }" if value else "{}"
+
+    def _schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+class SplitKey(Text):
+    """What is one client where clients are split."""
+
+    words = '"address", "cookie:NAME" or "header:NAME"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        what, colon, name = value.partition(":")
+        if value != "address" and not (what in {"cookie", "header"} and colon and _TOKEN.match(name)):
+            raise Unfit(f"{value!r} is nothing that clients are told apart by; expected {self.words}")
+        return f"header:{name.lower()}" if what == "header" else value
 
 
 class Network(Text):

@@ -115,7 +115,7 @@ def _table(row: Row, name: str, mark: str = "") -> Iterator[str]:
     inner = rows(kind.cls)
     if isinstance(kind, Named):
         name = f"{name}.{_SOME_NAME}"
-    if isinstance(kind, Tables) and not any(each.required for each in inner):
+    if isinstance(kind, Tables) and not any(each.required or each.default == "" for each in inner):
         mark = "#"
     yield from ("", "", *_prose(row.says), f"{mark}[[{name}]]" if isinstance(kind, Tables) else f"{mark}[{name}]")
     for each in inner:
@@ -128,7 +128,7 @@ def _table(row: Row, name: str, mark: str = "") -> Iterator[str]:
 
 def _setting(row: Row, mark: str = "") -> Iterator[str]:
     yield from _prose(row.says)
-    if row.required:
+    if row.required or row.default == "":  # it must be there, or else another that says as much
         shown = row.example or ""
     elif row.default is None or (row.default == () and row.example):
         shown, mark = row.example or _first_choice(row.kind), "#"

@@ -519,8 +519,22 @@ class RouteCache:
 
 
 @table
+class Share:
+    """One origin of a route's split."""
+
+    origin: str = setting(kinds.Text(), "The name of an [origin.NAME].", example='"canary"')
+    weight: int = setting(
+        kinds.Integer(),
+        "Its share of the clients, relative to the others'; 0 gives it none.",
+        default=1,
+        least=0,
+        most=1_000_000,
+    )
+
+
+@table
 class Route:
-    """``[[route]]``: which requests go to which origin. Most specific wins: host, then longest path."""
+    """``[[route]]``: which requests go to which origin. The most specific wins: see ``edge/policy/route.py``."""
 
     host: str | None = setting(
         kinds.HostPattern(),
@@ -531,9 +545,65 @@ class Route:
     path: str = setting(
         kinds.PathPrefix(), "A prefix, on segment borders: /api is /api and /api/x, not /apix.", default="/"
     )
-    origin: str = setting(kinds.Text(), "The name of an [origin.NAME].", default="", required=True, example='"shop"')
+    origin: str = setting(kinds.Text(), "The name of an [origin.NAME].", default="", example='"shop"')
     cache: RouteCache = setting(
         kinds.Table(RouteCache), "How the cache treats what goes this way.", default=RouteCache()
+    )
+    name: str | None = setting(
+        kinds.Text(), "What it is called where it is spoken of.", default=None, example='"shop-beta"'
+    )
+    path_exact: str | None = setting(
+        kinds.ExactPath(), "Instead of path: this path and no other.", default=None, example='"/robots.txt"'
+    )
+    path_pattern: str | None = setting(
+        kinds.Expression(),
+        "What the whole path must match, tried below path. RE2: no back-references, no look-around, no input that takes long.",
+        default=None,
+        example="'/items/[0-9]+(/.*)?'",
+    )
+    methods: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.MethodName()),
+        "Only these methods. Without it any.",
+        default=(),
+        example='["GET", "HEAD"]',
+    )
+    headers: tuple[tuple[str, str], ...] = setting(
+        kinds.Conditions(kinds.FieldName()),
+        'Only requests with all of these header fields: with this value, with any ("*"), or with one that an expression '
+        'matches as a whole ("~EXPRESSION").',
+        default=(),
+        example='{ x-beta = "1", user-agent = "~.*Mobile.*" }',
+    )
+    query: tuple[tuple[str, str], ...] = setting(
+        kinds.Conditions(kinds.Text()),
+        "Only requests with all of these query parameters, decoded; of one that comes twice the first counts.",
+        default=(),
+        example='{ preview = "*" }',
+    )
+    networks: tuple[IPv4Network | IPv6Network, ...] = setting(
+        kinds.ListOf(kinds.Network()),
+        "Only clients in these networks.",
+        default=(),
+        example='["10.0.0.0/8", "2001:db8::/32"]',
+    )
+    order: int = setting(
+        kinds.Integer(),
+        "Between routes that are equally specific the smaller number goes first; then the one that stands first.",
+        default=0,
+        least=-1_000_000,
+        most=1_000_000,
+    )
+    split: tuple[Share, ...] = setting(
+        kinds.ListOf(kinds.Table(Share, short="origin")),
+        "Instead of origin: several, and how many of the clients go to each. A client stays with its origin, and as the weights "
+        "change no more clients move than must.",
+        default=(),
+        example='[{ origin = "shop", weight = 95 }, { origin = "canary", weight = 5 }]',
+    )
+    split_by: str = setting(
+        kinds.SplitKey(),
+        "What is one client to split: address, cookie:NAME or header:NAME; its address where it sends no such thing.",
+        default="address",
     )
 
 

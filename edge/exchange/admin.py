@@ -110,7 +110,7 @@ class Admin:
                 case b"/cache/ls":
                     told = inventory.page(query, now_wall)
                 case b"/cache/show":
-                    told = inventory.address(only_url(query), rooms.steering.key_for, now_wall)
+                    told = inventory.address(only_url(query), rooms.steering.keys_for, now_wall)
                 case _:
                     told = inventory.numbers() | {"requests": self._requests()}
             return say_json(head, 200, told, now_wall)
@@ -122,7 +122,7 @@ class Admin:
             return self._not_allowed(b"POST", now_wall)
         if head.get(b"origin") is not None or head.get(b"sec-fetch-site") is not None:
             return Answer(*error_reply(403, now_wall=now_wall), word="http_request_denied")
-        orders, is_soft = read_orders(read_query(head.query), rooms.steering.key_for)
+        orders, is_soft = read_orders(read_query(head.query), rooms.steering.keys_for)
         return rooms.purger.answer(head, orders, now_wall, is_soft=is_soft, by="an operator")
 
     def _requests(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ whether that reply would be stored.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.cache.ask import Bypassed
@@ -25,6 +26,7 @@ from edge.errors import ClientFault
 from edge.exchange.answering import shown
 from edge.exchange.decide import fetch_for, without_cache
 from edge.exchange.decision import Fetch, Tunnel
+from edge.exchange.directions import directions
 from edge.exchange.purging import Misread, address_of
 from edge.exchange.recognise import Door
 from edge.http.events import Request
@@ -108,6 +110,7 @@ class Question:
         method: of the request.
         fields: of the request, names as given.
         status, reply: of a reply whose storing is to be explained; None: no reply.
+        client: the client's address; empty: one that is in no network.
     """
 
     scheme: bytes
@@ -117,6 +120,7 @@ class Question:
     fields: tuple[Field, ...] = ()
     status: int = 200
     reply: tuple[Field, ...] | None = None
+    client: str = ""
 
 
 def read_question(query: Iterable[tuple[str, str]]) -> Question:
@@ -124,13 +128,13 @@ def read_question(query: Iterable[tuple[str, str]]) -> Question:
     Read what is to be explained.
 
     Args:
-        query: ``url``; ``method``; ``field`` and ``reply``, as ``Name: value``, as often as wanted; ``status``.
+        query: ``url``; ``method``; ``field`` and ``reply``, as ``Name: value``, as often as wanted; ``status``; ``client``.
 
     Raises:
         Misread: it cannot be a request, or names something that there is not.
     """
     address: tuple[bytes, bytes, bytes] | None = None
-    method, status = b"GET", 200
+    method, status, client = b"GET", 200, ""
     fields: list[Field] = []
     reply: list[Field] | None = None
     for name, value in query:
@@ -147,11 +151,13 @@ def read_question(query: Iterable[tuple[str, str]]) -> Question:
                 reply = [*(reply or []), _field(value)]
             case "status":
                 status, reply = _status(value), reply or []
+            case "client":
+                client = _client(value)
             case _:
-                raise Misread(f"{name!r} is not known here; expected url, method, field, reply, or status")
+                raise Misread(f"{name!r} is not known here; expected url, method, field, reply, status, or client")
     if address is None:
         raise Misread("no url is named")
-    return Question(*address, method, tuple(fields), status, None if reply is None else tuple(reply))
+    return Question(*address, method, tuple(fields), status, None if reply is None else tuple(reply), client)
 
 
 def _field(text: str) -> Field:
@@ -165,6 +171,13 @@ def _status(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) == 3 and int(text) >= 100):
         raise Misread(f"status={text} is not a status")
     return int(text)
+
+
+def _client(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        raise Misread(f"{text!r} is not an IP address") from None
 
 
 class Account:
@@ -235,28 +248,21 @@ def _routed(rooms: Rooms, question: Question, head: RequestHead, account: Accoun
         account.end("no answer")
         return None
     known = rooms.recognise(head, Door(listener, question.scheme))
+    if head.method == b"PURGE" and known.answer is not None and known.route is not None:
+        account.say("admit", "PURGE, from those who may: what it names is purged; others get 403", "[cache] purge_from")
+        account.end("purge, or 403")
+        return None
+    known = rooms.picked(known, question.client)
     if known.answer is not None:
-        if known.route is not None:
-            account.say(
-                "admit", "PURGE, from those who may: what it names is purged; others get 403", "[cache] purge_from"
-            )
-            account.end("purge, or 403")
-            return None
-        answer = known.answer(now_wall, "")
+        answer = known.answer(now_wall, question.client)
+        if answer.head.status == 400:
+            directions(rooms, head, known, question.client, account)
         what, source = _refusals(listener.redirect is not None).get(answer.head.status, ("it is answered here", ""))
         account.say("admit", f"{what}: {answer.head.status}", source)
         account.end(f"the edge itself answers {answer.head.status}")
         return None
     account.say("admit", f"taken by {listener.address}", "[[listener]]")
-    route, origin = known.route, known.origin
-    assert route is not None
-    assert origin is not None
-    servers = ", ".join(server.url for server in origin.servers)
-    account.say(
-        "route",
-        f"host {route.host or 'any'}, path {route.path}: to origin {origin.name} ({origin.balance} of {servers})",
-        "[[route]]: the most specific host, then the longest path",
-    )
+    directions(rooms, head, known, question.client, account)
     return known
 
 
@@ -264,6 +270,7 @@ def _refusals(redirects: bool) -> dict[int, tuple[str, str]]:
     if redirects:
         return {308: ("the listener sends everybody to https", "[[listener]] redirect, RFC 9110 §15.4.9")}
     return {
+        400: ("it is refused", "RFC 9110 §15.5.1"),
         404: ("no route takes it", "[[route]], RFC 9110 §15.5.5"),
         421: ("this listener does not serve that host", "RFC 9110 §15.5.20"),
         508: ("it has passed an edge too often", "RFC 9110 §7.6.3"),

@@ -158,30 +158,30 @@ class Inventory:
                 break
         return {"copies": told, "next": after.hex() or None}
 
-    def address(self, url: bytes, key_for: Callable[[bytes, bytes, bytes], bytes], now_wall: float) -> dict[str, Any]:
+    def address(
+        self, url: bytes, keys_for: Callable[[bytes, bytes, bytes], tuple[bytes, ...]], now_wall: float
+    ) -> dict[str, Any]:
         """
         Tell all that is stored for *url*.
 
         Args:
             url: the address.
-            key_for: gives the key of a scheme, an authority and a target.
+            keys_for: gives the keys of a scheme, an authority and a target.
             now_wall: seconds.
 
         Raises:
             Misread: it is no address.
         """
         scheme, authority, target = address_of(url)
-        key = key_for(scheme, authority, target)
-        fill = self._store.fill_of(key)
-        is_filling = fill is not None and fill.state is FillState.FILLING
+        keys = keys_for(scheme, authority, target)
+        fills = [fill for key in keys if (fill := self._store.fill_of(key)) and fill.state is FillState.FILLING]
+        purged = [wall for key in keys if (wall := self._store.purged_wall(key)) is not None]
         return {
             "url": shown(b"%b://%b%b" % (scheme, authority, target)),
-            "key": key.hex(),
-            "copies": [particulars(copy, now_wall, self._recency) for copy in self._store.copies(key)],
-            "landing": {"bytes": fill.landed_bytes, "of_bytes": fill.copy.length or None}
-            if fill is not None and is_filling
-            else None,
-            "purged_wall": self._store.purged_wall(key),
+            "key": keys[-1].hex(),
+            "copies": [particulars(copy, now_wall, self._recency) for key in keys for copy in self._store.copies(key)],
+            "landing": {"bytes": fills[0].landed_bytes, "of_bytes": fills[0].copy.length or None} if fills else None,
+            "purged_wall": max(purged, default=None),
         }
 
 

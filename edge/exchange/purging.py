@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from edge.message.head import RequestHead
     from edge.observe.ledger import Cells
 
+    KeysFor = Callable[[bytes, bytes, bytes], tuple[bytes, ...]]
+
 log = logging.getLogger("edge")
 
 _ADDRESS: Final = re.compile(rb"(?i:(https?)://)?([^/?#]*)([/?][^#]*)?(?:#.*)?")
@@ -88,13 +90,17 @@ def only_url(query: Query) -> bytes:
     return query[0][1].encode()
 
 
-def read_orders(query: Query, key_for: Callable[[bytes, bytes, bytes], bytes] = key_of) -> tuple[list[Order], bool]:
+def _one_key(scheme: bytes, authority: bytes, target: bytes) -> tuple[bytes, ...]:
+    return (key_of(scheme, authority, target),)
+
+
+def read_orders(query: Query, keys_for: KeysFor = _one_key) -> tuple[list[Order], bool]:
     """
     Read the query of ``POST /purge``.
 
     Args:
         query: as sent.
-        key_for: gives the key of a scheme, an authority and a target, where routes have rules of their own.
+        keys_for: gives the keys of a scheme, an authority and a target, where routes have rules of their own.
 
     Returns:
         What to purge, at least one thing, and whether softly.
@@ -110,7 +116,7 @@ def read_orders(query: Query, key_for: Callable[[bytes, bytes, bytes], bytes] = 
             case "url":
                 scheme, authority, target = address_of(text)
                 url = b"%b://%b%b" % (scheme, authority, target)
-                orders.append(Order("url", url, (key_for(scheme, authority, target),)))
+                orders.append(Order("url", url, keys_for(scheme, authority, target)))
             case "host" | "prefix" | "tag":
                 orders.append(Order(name, read_selection(name, text)))
             case "all":
@@ -147,7 +153,7 @@ def read_selection(name: str, text: bytes) -> bytes:
     return text
 
 
-def orders_of(head: RequestHead, key_for: Callable[[bytes, bytes, bytes], bytes] = key_of) -> tuple[list[Order], bool]:
+def orders_of(head: RequestHead, keys_for: KeysFor = _one_key) -> tuple[list[Order], bool]:
     """
     Read a ``PURGE``: of the tags in its ``Cache-Tag`` or ``Surrogate-Key``, or of its own target, by either scheme: whoever
     purges often stands behind the TLS that clients come through. ``Soft-Purge: 1`` makes it soft.
@@ -156,7 +162,7 @@ def orders_of(head: RequestHead, key_for: Callable[[bytes, bytes, bytes], bytes]
     tags = tags_of(head.fields)
     if tags:
         return [Order("tag", tag) for tag in sorted(tags)[:MOST_ORDERS]], is_soft
-    keys = tuple(key_for(scheme, head.authority, head.target) for scheme in _SCHEMES)
+    keys = tuple(key for scheme in _SCHEMES for key in keys_for(scheme, head.authority, head.target))
     return [Order("url", b"%b%b" % (head.authority, head.target), keys)], is_soft
 
 

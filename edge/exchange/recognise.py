@@ -3,7 +3,8 @@ What a request head means here: who it is for, what it says to the cache, and wh
 
 All of this depends on the head and the door it came by alone, so it is worked out once and remembered on the head
 (``head.known``); the parser gives the same head for the same bytes. What depends on who asks, on the time or on what is
-stored is not in it.
+stored is not in it: where a route asks for networks, or splits its clients by address, the head has several meanings, and
+``known.pick`` says which is whose.
 
 Source: RFC 9110 §7.4 (misdirected requests), §7.6.3 (loops), §15.5.20.
 """
@@ -14,20 +15,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge.cache.ask import Ask, ask_of
+from edge.cache.vary import cookie_value
 from edge.exchange.decision import Answer
 from edge.message.cache_control import NOTHING_SAID
 from edge.message.head import Framing, RequestHead
 from edge.origin.request import own_hops
+from edge.policy.access import AccessList
 from edge.reply.errors import error_reply, redirect_reply
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from edge.cache.policy import RoutePolicy
     from edge.config.tree import Listener, Origin, Route
     from edge.exchange.decision import Serve
-    from edge.policy.access import AccessList
+    from edge.exchange.steering import Steering, Way, Ways
 
 MOST_HOPS: Final = 4
 """How often a request may pass an edge. More is a route that leads back here."""
@@ -66,23 +68,30 @@ class Known:
         door: the door it came by.
         ask: what it says to the cache.
         asked: what the origin is asked instead, where the route leaves something out of the key; else the same head.
-        route: where it goes; None where ``answer`` is set.
-        origin: the origin's settings.
+        way: where it goes, with all that is ruled there; None where the edge answers before it looks for a route.
+        route: the way's; None like it.
+        origin: the way's; None where ``answer`` is set, but for a PURGE.
+        pick: gives what the head means for a client's address, where that depends on it; else None. Then this object is what
+            it means for those whom no route asks for by their network.
         answer: makes the edge's own reply for a wall time and a peer, where that is all there is to say; else None.
             Where the request is an operator's it is carried out by this: once per request.
         direct: a prepared copy may answer it without another look at the request (but for conditions).
         serve: gives the prepared copy that last did, while the memory keeps it: a head must not keep its bytes in use.
     """
 
-    __slots__ = ("answer", "ask", "asked", "direct", "door", "head", "origin", "route", "serve")
+    __slots__ = ("answer", "ask", "asked", "direct", "door", "head", "origin", "pick", "route", "serve", "way")
 
-    def __init__(self, head: RequestHead, door: Door, ask: Ask, asked: RequestHead | None = None) -> None:
+    def __init__(
+        self, head: RequestHead, door: Door, ask: Ask, asked: RequestHead | None = None, way: Way | None = None
+    ) -> None:
         self.head = head
         self.asked = asked or head
         self.door = door
         self.ask = ask
-        self.route: Route | None = None
-        self.origin: Origin | None = None
+        self.way = way
+        self.route: Route | None = None if way is None else way.route
+        self.origin: Origin | None = None if way is None else way.origin
+        self.pick: Callable[[str], Known] | None = None
         self.answer: Callable[[float, str], Answer] | None = None
         self.direct = (
             ask.bypass is None
@@ -99,13 +108,7 @@ def _nothing() -> None:
 
 
 def recognise(
-    head: RequestHead,
-    door: Door,
-    find: Callable[[bytes, bytes], Route | None],
-    origins: dict[str, Origin],
-    preference: tuple[bytes, ...],
-    https_port: int,
-    policy_of: Callable[[Route], RoutePolicy | None] = lambda _route: None,
+    head: RequestHead, door: Door, steering: Steering, preference: tuple[bytes, ...], https_port: int
 ) -> Known:
     """
     Work out what *head* means and remember it there.
@@ -113,23 +116,87 @@ def recognise(
     Args:
         head: as parsed.
         door: where it came in.
-        find: the route table's, by host and path.
-        origins: by name.
+        steering: the routes.
         preference: the codings we make, best first.
         https_port: where a redirecting listener sends its clients.
-        policy_of: what is ruled for a route.
 
-    Cost: about 6 µs, once per head.
+    Cost: about 6 µs, once per head; as much again for each further meaning it has.
     """
     answer = _at_the_door(head, door, https_port)
-    route = None if answer is not None else find(head.host, head.path)
-    known = _asking(head, door, preference, None if route is None else policy_of(route))
-    known.route = route
-    known.origin = None if route is None else origins.get(route.origin)
-    if answer is None and known.origin is None:
-        answer = lambda now, _peer: _refusal(head, 404, now, "destination_not_found")  # noqa: E731 - as those at the door
-    known.answer = answer
+    if answer is not None:
+        known = _asking(head, door, preference, None)
+        known.answer = answer
+    else:
+        known = _on_its_way(head, door, steering, preference)
     head.known = known
+    return known
+
+
+def _on_its_way(head: RequestHead, door: Door, steering: Steering, preference: tuple[bytes, ...]) -> Known:
+    """Find the route that *head* takes; or the routes, and who takes which."""
+    routes = steering.find(head)
+    if routes is None:
+        return _refused(_asking(head, door, preference, None), 400, "http_request_denied")
+
+    def lead(ways: Ways) -> Known:
+        """Say what the head means on a route."""
+        if ways.split is None:
+            return _taken(head, door, preference, ways.all[0])
+        client = _told_apart_by(head, ways)
+        if client is not None:
+            return _taken(head, door, preference, ways.split.of(client))
+        meanings = {id(way): _taken(head, door, preference, way) for way in ways.all}
+        split = ways.split
+        known = _taken(head, door, preference, ways.all[0])
+        known.pick = lambda address: meanings[id(split.of(address.encode()))]
+        return known
+
+    rest = None if not routes or routes[-1].networks else routes[-1]
+    known = (
+        _refused(_asking(head, door, preference, None), 404, "destination_not_found")
+        if rest is None
+        else lead(steering.ways(rest))
+    )
+    for route in reversed(routes):
+        if route is not rest:
+            known = _forked(AccessList(route.networks), lead(steering.ways(route)), known)
+    return known
+
+
+def _forked(networks: AccessList, within: Known, others: Known) -> Known:
+    """Return what a head means, if that is *within* for clients in *networks* and else what *others* says."""
+
+    def pick(address: str) -> Known:
+        known = within if networks.admits(address) else others
+        return known if known.pick is None else known.pick(address)
+
+    fork = Known(others.head, others.door, others.ask, others.asked, others.way)
+    fork.answer = others.answer
+    fork.pick = pick
+    return fork
+
+
+def _told_apart_by(head: RequestHead, ways: Ways) -> bytes | None:
+    """Return what *head* says of who its client is, where a route is split; None: nothing, and the address decides."""
+    if ways.by == "header":
+        return head.get(ways.name) or None
+    if ways.by == "cookie":
+        return cookie_value(ways.name, head.get(b"cookie")) or None
+    return None
+
+
+def _taken(head: RequestHead, door: Door, preference: tuple[bytes, ...], way: Way) -> Known:
+    """Say what *head* means on a way."""
+    known = _asking(head, door, preference, way)
+    if way.origin is None:
+        return _refused(known, 404, "destination_not_found")
+    return known
+
+
+def _refused(known: Known, status: int, word: str) -> Known:
+    head = known.head
+    known.answer = lambda now, _peer: _refusal(head, status, now, word)
+    known.origin = None
     return known
 
 
@@ -144,14 +211,15 @@ def _at_the_door(head: RequestHead, door: Door, https_port: int) -> Callable[[fl
     return None
 
 
-def _asking(head: RequestHead, door: Door, preference: tuple[bytes, ...], policy: RoutePolicy | None) -> Known:
+def _asking(head: RequestHead, door: Door, preference: tuple[bytes, ...], way: Way | None) -> Known:
     """Work out what *head* says to the cache, and what the origin is asked."""
+    policy = None if way is None else way.policy
     if policy is None:
-        return Known(head, door, ask_of(head, preference))
+        return Known(head, door, ask_of(head, preference), None, way)
     asked = policy.asked(head)
     ask = ask_of(asked, preference, policy, policy.bypass(head))
     # What passes the cache by is the client's own matter, and reaches the origin as it came.
-    return Known(head, door, ask, asked if ask.bypass is None else head)
+    return Known(head, door, ask, asked if ask.bypass is None else head, way)
 
 
 def _redirect(head: RequestHead, now_wall: float, port: int) -> Answer:

@@ -73,7 +73,6 @@ class Rooms:
         "_admin",
         "_clock",
         "_https_port",
-        "_origins",
         "_preference",
         "_purge_from",
         "_rules",
@@ -127,8 +126,7 @@ class Rooms:
         self._admin = admin
         self._clock = clock
         self._seldom = Seldom()
-        self.steering = Steering(config.routes)
-        self._origins = dict(config.origins)
+        self.steering = Steering(config.routes, config.origins)
         self._https_port = next((listener.port for listener in config.listeners if listener.tls and listener.port), 443)
         self._preference = tuple(coding.encode() for coding in config.compression.encodings)
         self._rules = Rules(config.compression.types, config.compression.min_length)
@@ -137,28 +135,26 @@ class Rooms:
 
     def recognise(self, head: RequestHead, door: Door) -> Known:
         """Work out what *head* means; remembered on the head."""
-        known = recognise(
-            head,
-            door,
-            self.steering.find,
-            self._origins,
-            self._preference,
-            self._https_port,
-            self.steering.policy,
-        )
+        known = recognise(head, door, self.steering, self._preference, self._https_port)
         if door.is_admin and self._admin is not None:
             admin = self._admin
             known.answer = lambda now, _peer: admin(head, now)
-        elif head.method == b"PURGE" and self._purge_from and known.answer is None:
+            known.pick = None
+        elif head.method == b"PURGE" and self._purge_from and (known.answer is None or known.pick is not None):
             known.answer = lambda now, peer: self._purge(head, peer, now)
+            known.pick = None
         return known
+
+    def picked(self, known: Known, peer: str) -> Known:
+        """Say what a head means for this client: *known* itself, unless that depends on who asks."""
+        return known if known.pick is None else known.pick(self.client(peer, known.head).address)
 
     def _purge(self, head: RequestHead, peer: str, now_wall: float) -> Answer:
         """Carry out a PURGE, if it comes from somebody who may ask for it."""
         address = self.client(peer, head).address
         if not self._purge_from.admits(address):
             return Answer(*error_reply(403, now_wall=now_wall, accept=head.get(b"accept")), word="http_request_denied")
-        orders, is_soft = orders_of(head, self.steering.key_for)
+        orders, is_soft = orders_of(head, self.steering.keys_for)
         return self.purger.answer(head, orders, now_wall, is_soft=is_soft, by=address)
 
     def client(self, peer: str, head: RequestHead) -> Client:

@@ -14,7 +14,8 @@ from edge.clock import SYSTEM, Clock
 from edge.config.files import check_files
 from edge.config.load import load
 from edge.config.problem import Problem, Severity
-from edge.config.tree import Certificate, Listener, OriginTls
+from edge.config.tree import Certificate, Listener, OriginTls, Route
+from edge.policy.shadow import shadows
 from edge.tls.certificates import survey
 from edge.tls.credentials import read_credentials
 
@@ -44,7 +45,9 @@ def check(path: Path, *, clock: Clock = SYSTEM) -> Loaded:
     loaded = load(path)
     found = check_files(loaded)
     named = {(problem.line, problem.col) for problem in found}
-    return loaded.and_also([*found, *_certificates(loaded, clock, named), *_credentials(loaded, clock, named)])
+    return loaded.and_also(
+        [*found, *_certificates(loaded, clock, named), *_credentials(loaded, clock, named), *_shadowed_routes(loaded)]
+    )
 
 
 def _certificates(loaded: Loaded, clock: Clock, named: set[tuple[int, int]]) -> Iterator[Problem]:
@@ -63,3 +66,23 @@ def _credentials(loaded: Loaded, clock: Clock, named: set[tuple[int, int]]) -> I
             problem = loaded.problem(flaw.key, flaw.message, Severity.ERROR if flaw.is_error else Severity.WARNING)
             if not (flaw.unread and (problem.line, problem.col) in named):
                 yield problem
+
+
+def _shadowed_routes(loaded: Loaded) -> Iterator[Problem]:
+    """Routes that are never taken, and those between which only their order decides."""
+    routes = list(loaded.parts.all(Route))
+    for shadow in shadows([route for _, route in routes]):
+        key, other = routes[shadow.at][0], routes[shadow.by][0]
+        line, _ = loaded.positions.value(other)
+        if shadow.never:
+            yield loaded.problem(
+                key,
+                f"this [[route]] is never taken: the one in line {line} takes whatever it would, and goes before it",
+            )
+        else:
+            yield loaded.problem(
+                key,
+                f"a request may match this [[route]] and the one in line {line}, which is no less specific and stands first; "
+                "expected order = 1, or another number, where that is meant",
+                Severity.WARNING,
+            )

@@ -134,7 +134,7 @@ def note(means: Means, x: Exchange, ox: OriginExchange, reply: ReplyHead, asked_
         cells[names.ORIGIN_RETRIES] += 1
     store = means.rooms.store
     if store is not None and x.known.ask.method is Method.UNSAFE:
-        for key in invalidated(x.known.ask, reply, means.rooms.steering.key_for):
+        for key in invalidated(x.known.ask, reply, means.rooms.steering.keys_for):
             store.mark_stale(key, means.clock.wall())
             cells[names.CACHE_INVALIDATED] += 1
 

@@ -390,6 +390,8 @@ class FastLane:
         known = head.known
         if known is None:
             known = rooms.recognise(head, session.door)
+        if known.pick is not None:
+            known = rooms.picked(known, session.peer)
         decision = rooms.decide(known, session.peer)
         if self.serve_hits:
             if type(decision) is Serve:

@@ -172,6 +172,66 @@ def test_a_path_that_could_not_match_as_meant_is_refused(value, because):
     assert because in refused(kinds.PathPrefix(), value)
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"), [("/", "/"), ("/robots.txt", "/robots.txt"), ("/a/", "/a/"), ("/%61%c3%a4", "/a%C3%A4")]
+)
+def test_an_exact_path_is_spelled_as_requests_are_compared(value, expected):
+    assert expected == kinds.ExactPath().read(value, BASE)
+
+
+@pytest.mark.parametrize(
+    ("value", "because"),
+    [
+        ("robots.txt", "begin with a slash"),
+        ("/a?x", "path alone"),
+        ("/ä", "percent-encoded"),
+        ("/a/../b", "can be read as '/b' too"),
+        ("/a%2Fb", "can be read as '/a/b' too"),
+        ("/a//b", "can be read as '/a/b' too"),
+    ],
+)
+def test_a_path_that_can_be_read_in_two_ways_is_refused(value, because):
+    assert because in refused(kinds.ExactPath(), value)
+    if "begin" not in because:
+        assert because in refused(kinds.PathPrefix(), value)
+
+
+def test_an_expression_is_one():
+    assert "/a(b|c)" == kinds.Expression().read("/a(b|c)", BASE)
+    assert "no regular expression: missing )" in refused(kinds.Expression(), "(a")
+    assert "no regular expression" in refused(kinds.Expression(), "(?=a)")
+
+
+def test_a_methods_case_counts():
+    assert ["GET", "PURGE", "x-own"] == [kinds.MethodName().read(value, BASE) for value in ("GET", "PURGE", "x-own")]
+    assert "expected 'GET'" in refused(kinds.MethodName(), "get")
+    assert "not a method" in refused(kinds.MethodName(), "GET /")
+
+
+def test_conditions_are_pairs_by_name():
+    kind = kinds.Conditions(kinds.FieldName())
+
+    assert (("a", "~[0-9]+"), ("x-beta", "")) == kind.read({"X-Beta": "", "a": "~[0-9]+"}, BASE)
+    assert '{ "a" = "*" }' == kind.show((("a", "*"),))
+    assert "{}" == kind.show(())
+    assert "expected a table" in refused(kind, ["a"])
+    assert "expected text" in refused(kind, {"a": 1})
+    assert "named twice" in refused(kind, {"a": "1", "A": "2"})
+    assert "no regular expression" in refused(kind, {"a": "~("})
+    assert "control sign" in refused(kind, {"a": "b\n"})
+    assert "not a header name" in refused(kind, {"a b": "1"})
+
+
+def test_what_clients_are_split_by():
+    kind = kinds.SplitKey()
+
+    assert ["address", "cookie:Id", "header:x-user"] == [
+        kind.read(value, BASE) for value in ("address", "cookie:Id", "header:X-User")
+    ]
+    for wrong in ("cookie", "cookie:", "header:a b", "ip"):
+        assert "told apart by" in refused(kind, wrong)
+
+
 def test_a_network_has_nothing_behind_its_prefix():
     assert ipaddress.ip_network("10.0.0.0/8") == kinds.Network().read("10.0.0.0/8", BASE)
     assert ipaddress.ip_network("10.0.0.1/32") == kinds.Network().read("10.0.0.1", BASE)

@@ -10,7 +10,7 @@ from edge.cache.ask import Bypassed
 from edge.cache.lookup import Why
 from edge.cache.purge import Purge, What
 from edge.cache.storing import NUMBER, Unstored
-from edge.config.tree import CacheConfig, Listener, Route, RouteCache
+from edge.config.tree import CacheConfig, Listener, Route, RouteCache, Share
 from edge.exchange.decision import Answer, Fetch, Serve
 from edge.exchange.explain import BYPASSED_BY, STORED_BY, WEIGHED_BY, explain, read_question
 from edge.exchange.purging import Misread
@@ -62,6 +62,7 @@ def test_every_reason_has_a_source():
         [("url", URL), ("status", "2OO")],
         [("url", URL), ("status", "99")],
         [("url", URL), ("verb", "GET")],
+        [("url", URL), ("client", "me")],
     ],
 )
 def test_what_is_not_understood_is_said(query):
@@ -271,6 +272,48 @@ def test_a_routes_own_rules_are_named(folder):
     assert "[route.cache]" == said(steps, "rules of its own")
     assert "[route.cache] query" == said(steps, "the origin is asked for /x instead")
     assert "[route.cache] key_headers, key_cookies" == said(steps, "told apart by x-shop")
+    desk.close()
+
+
+# -- routes -----------------------------------------------------------------------------------------------------
+
+NEAR, FAR = ip_network("192.0.2.0/24"), ip_network("198.51.100.0/24")
+
+
+def test_the_routes_that_are_not_taken_are_told_with_why_not(folder):
+    routes = (
+        Route("shop.example", "/", "shop", methods=("POST",), name="writers"),
+        Route("shop.example", "/", "shop", headers=(("x-beta", "1"),)),
+        Route("shop.example", "/", "shop", networks=(FAR,)),
+        Route("shop.example", "/", "shop", networks=(NEAR,), order=1),
+        Route("shop.example", "/", "shop"),
+    )
+    desk = Desk(folder, routes=routes)
+    steps, _ = told(desk, client="192.0.2.1")
+
+    assert "[[route]] methods" == said(steps, "not by writers (host shop.example, path /, methods POST): methods")
+    assert "[[route]] headers" == said(steps, "header x-beta: 1: headers: x-beta")
+    assert "[[route]] networks" == said(steps, "192.0.2.1 is not there")
+    assert said(steps, "networks 192.0.2.0/24: to origin shop").startswith("[[route]]: the most specific")
+    assert [] == [says for _, says, _ in told(desk, client="203.0.113.1")[0] if "192.0.2.0/24: to origin" in says]
+    desk.close()
+
+
+def test_which_way_a_client_is_split_to_is_told(folder):
+    desk = Desk(folder, routes=(Route("shop.example", "/", split=(Share("shop"),), split_by="header:x-user"),))
+
+    assert "[[route]] split" == said(
+        told(desk, field="X-User: 1")[0], "(shop 1), by header:x-user: this one goes to shop"
+    )
+    desk.close()
+
+
+def test_a_path_with_two_readings_is_told(folder):
+    desk = Desk(folder, routes=(Route("shop.example", "/", "shop"), Route("shop.example", "/a", "shop")))
+    steps, outcome = told(desk, URL + "/../a")
+
+    assert said(steps, "read as /x/../a and as /a, which are on different routes: 400")
+    assert "the edge itself answers 400" == outcome
     desk.close()
 
 

@@ -168,7 +168,7 @@ def test_looking_is_no_use(desk, inventory):
     copy = keep(desk, "/1")
     before = desk.recency.read(copy.copy_id)
     inventory.page([], NOW + 50)
-    inventory.address(b"https://shop.example/1", desk.rooms.steering.key_for, NOW + 50)
+    inventory.address(b"https://shop.example/1", desk.rooms.steering.keys_for, NOW + 50)
 
     assert before == desk.recency.read(copy.copy_id)
     assert 0 == desk.rooms.memory.used
@@ -179,7 +179,7 @@ def test_looking_is_no_use(desk, inventory):
 
 def test_an_address_is_told_in_full(desk, inventory):
     keep(desk, "/1", TEXTUAL | {"cache-control": "max-age=60, stale-if-error=9"})
-    told = inventory.address(b"HTTPS://Shop.example:443/1", desk.rooms.steering.key_for, NOW + 1)
+    told = inventory.address(b"HTTPS://Shop.example:443/1", desk.rooms.steering.keys_for, NOW + 1)
     (copy,) = told["copies"]
 
     assert ("https://shop.example/1", kit.ask("/1").key.hex(), None, None) == (
@@ -202,18 +202,18 @@ def test_what_is_landing_and_what_was_purged_is_told_too(desk, inventory):
     desk.store.delete(kit.ask("/1").key, NOW)
     fill = desk.store.begin_fill(kit.stored(FRESH, at=NOW + 1, asked=kit.ask("/1"), length=1000))
     fill.append(b"x" * 10)
-    told = inventory.address(b"https://shop.example/1", desk.rooms.steering.key_for, NOW + 1)
+    told = inventory.address(b"https://shop.example/1", desk.rooms.steering.keys_for, NOW + 1)
 
     assert ([], {"bytes": 10, "of_bytes": 1000}, NOW) == (told["copies"], told["landing"], told["purged_wall"])
     fill.abandon()
-    assert inventory.address(b"https://shop.example/1", desk.rooms.steering.key_for, NOW)["landing"] is None
+    assert inventory.address(b"https://shop.example/1", desk.rooms.steering.keys_for, NOW)["landing"] is None
 
 
 def test_a_lifetime_that_was_guessed_is_called_so(desk, inventory):
     keep(desk, "/1", {"last-modified": -100_000, "date": 0})
     keep(desk, "/2", {"etag": '"1"'})
     lifetimes = [
-        inventory.address(b"https://shop.example" + target, desk.rooms.steering.key_for, NOW)["copies"][0]["lifetime"]
+        inventory.address(b"https://shop.example" + target, desk.rooms.steering.keys_for, NOW)["copies"][0]["lifetime"]
         for target in (b"/1", b"/2")
     ]
 

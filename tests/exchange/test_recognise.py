@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
-from edge.cache.policy import RoutePolicy
-from edge.config.tree import Listener, Route
+from edge.config.tree import Listener, Route, RouteCache
 from edge.exchange.recognise import MOST_HOPS, Door, recognise
+from edge.exchange.steering import Steering
 from edge.message.head import Framing
 from tests.cache import kit
 from tests.exchange.kit import NOW, SHOP, door
@@ -15,14 +17,8 @@ ROUTE = Route(None, "/", "shop")
 
 
 def know(head=None, by=None, *, route=ROUTE, origins=None, https_port=443):
-    return recognise(
-        head or kit.head(),
-        by or door(),
-        lambda host, path: route,
-        {"shop": SHOP} if origins is None else origins,
-        kit.PREFERENCE,
-        https_port,
-    )
+    steering = Steering([] if route is None else [route], {"shop": SHOP} if origins is None else origins)
+    return recognise(head or kit.head(), by or door(), steering, kit.PREFERENCE, https_port)
 
 
 def test_a_head_is_for_the_origin_of_its_route_and_remembers_it():
@@ -34,13 +30,10 @@ def test_a_head_is_for_the_origin_of_its_route_and_remembers_it():
 
 
 def test_the_route_is_looked_for_by_host_and_path_without_port_and_query():
-    asked = []
     head = kit.head("/a/b?c=d")
     head.authority = b"shop.example:8443"
 
-    recognise(head, door(), lambda *what: asked.append(what), {}, (), 443)
-
-    assert [(b"shop.example", b"/a/b")] == asked
+    assert Route("shop.example", "/a/b", "shop") == know(head, route=Route("shop.example", "/a/b", "shop")).route
 
 
 @pytest.mark.parametrize("route", [None, Route(None, "/", "elsewhere")])
@@ -117,18 +110,34 @@ def test_what_passes_the_cache_by_is_never_answered_directly(method):
     assert not know(kit.head(method=method)).direct
 
 
-RULED = RoutePolicy(query_drop=[b"utm_*"], strip_cookies=True, bypass_headers=[b"x-preview"])
+def test_what_depends_on_who_asks_is_picked_for_each_and_remembered_for_all():
+    near, rest = Route(None, "/", "shop", networks=(ip_network("192.0.2.0/24"),)), Route(None, "/", "shop")
+    steering = Steering([near, rest], {"shop": SHOP})
+    head = kit.head()
+    known = recognise(head, door(), steering, kit.PREFERENCE, 443)
+
+    assert [near, rest, rest] == [known.pick(address).route for address in ("192.0.2.1", "198.51.100.1", "")]
+    assert known.pick("192.0.2.1") is known.pick("192.0.2.9")
+    assert head.known is known
+    assert rest is known.route
+
+
+def test_a_head_that_means_the_same_to_all_has_nothing_to_pick():
+    assert know().pick is None
+
+
+RULED = RouteCache(query_drop=("utm_*",), strip_cookies=True, bypass_headers=("x-preview",))
 
 
 def ruled(head):
-    return recognise(head, door(), lambda host, path: ROUTE, {"shop": SHOP}, kit.PREFERENCE, 443, lambda route: RULED)
+    return know(head, route=Route(None, "/", "shop", RULED))
 
 
 def test_the_origin_is_asked_for_what_the_copy_is_kept_under():
     known = ruled(kit.head("/a?utm_x&b", fields={"cookie": "a=b"}))
 
     assert (b"/a?b", None) == (known.asked.target, known.asked.get(b"cookie"))
-    assert (b"/a?b", RULED) == (known.ask.target, known.ask.policy)
+    assert (b"/a?b", known.way.policy) == (known.ask.target, known.ask.policy)
     assert b"/a?utm_x&b" == known.head.target
 
 

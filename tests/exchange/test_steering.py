@@ -7,8 +7,9 @@ import dataclasses
 import pytest
 
 from edge.cache.key import key_of
-from edge.config.tree import Route, RouteCache
+from edge.config.tree import Route, RouteCache, Share
 from edge.exchange.steering import Steering, policy_of
+from edge.message.head import RequestHead
 
 OTHER = RouteCache(
     enabled=False,
@@ -31,6 +32,11 @@ OTHER = RouteCache(
     min_uses=2,
     max_object=8,
 )
+
+
+def head(host, target, method="GET", **fields):
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
+    return RequestHead(method.encode(), b"https", host.encode(), target.encode(), named)
 
 
 def test_a_route_without_rules_has_no_policy():
@@ -56,10 +62,35 @@ def test_a_route_keeps_its_policy():
     ruled, plain = Route("a.example", "/", "shop", RouteCache(query="none")), Route(None, "/", "shop")
     steering = Steering([ruled, plain])
 
-    assert steering.find(b"a.example", b"/x") is ruled
-    assert steering.policy(ruled) is steering.policy(ruled)
-    assert steering.policy(ruled) is not None
-    assert steering.policy(plain) is None
+    assert (ruled,) == steering.find(head("a.example", "/x"))
+    assert steering.ways(ruled).all[0].policy is not None
+    assert steering.ways(plain).all[0].policy is None
+
+
+def test_an_address_has_a_key_for_each_way_it_may_lead():
+    beta, post, rest = (
+        Route(None, "/", "shop", headers=(("x-beta", "1"),)),
+        Route(None, "/", "shop", methods=("POST",)),
+        Route(None, "/", split=(Share("shop"), Share("canary"))),
+    )
+    steering = Steering([rest, beta, post])
+    keys = steering.keys_for(b"https", b"a.example", b"/x")
+
+    assert 4 == len(set(keys))
+    assert {
+        way.policy.key(b"https", b"a.example", b"/x")
+        for route in (beta, post, rest)
+        for way in steering.ways(route).all
+    } == set(keys)
+    assert keys == Steering([post, beta, rest]).keys_for(b"https", b"a.example", b"/x"), "they outlive a reload"
+
+
+@pytest.mark.parametrize("target", ["/a/../b", "/a%2Fx", "//a", "/b;/../a"])
+def test_a_path_whose_readings_lead_to_different_routes_leads_nowhere(target):
+    steering = Steering([Route(None, "/", "shop"), Route(None, "/a", "shop")])
+
+    assert steering.find(head("h", target)) is None
+    assert steering.find(head("h", "/b/../c")) is not None
 
 
 def test_an_address_has_the_key_of_its_own_route():
@@ -72,9 +103,13 @@ def test_an_address_has_the_key_of_its_own_route():
     )
     plain = key_of(b"https", b"a.example:8443", b"/")
 
-    assert plain == steering.key_for(b"https", b"a.example:8443", b"/?q")
-    under = {steering.key_for(b"https", b"a.example", target) for target in (b"/b?x", b"/b?x=1", b"/b")}
+    def one(authority, target):
+        (key,) = steering.keys_for(b"https", authority, target)
+        return key
+
+    assert plain == one(b"a.example:8443", b"/?q")
+    under = {one(b"a.example", target) for target in (b"/b?x", b"/b?x=1", b"/b")}
     assert 1 == len(under)
     assert key_of(b"https", b"a.example", b"/b") not in under
-    assert key_of(b"https", b"b.example", b"/?x") == steering.key_for(b"https", b"b.example", b"/?x")
-    assert key_of(b"https", b"c.example", b"/?x") == steering.key_for(b"https", b"c.example", b"/?x")
+    assert key_of(b"https", b"b.example", b"/?x") == one(b"b.example", b"/?x")
+    assert key_of(b"https", b"c.example", b"/?x") == one(b"c.example", b"/?x")

@@ -157,3 +157,29 @@ def test_a_file_that_cannot_be_read_at_all_is_one_problem(tmp_path):
 
     assert checked.config is None
     assert len(checked.problems) == 1
+
+
+# -- routes ----------------------------------------------------------------------------------------------------
+
+ROUTE = '[[route]]\norigin = "o"\n'
+
+
+def test_a_route_that_is_never_taken(said):
+    """However it is spelled: upper case, a closing dot, a closing slash, an escape that is none."""
+    twice = f'{ROUTE}host = "a.example"\npath = "/x~"\n{ROUTE}host = "A.example."\npath = "/x%7e/"\n'
+
+    assert said(HEAD + PAIR + twice) == [
+        "15:1: this [[route]] is never taken: the one in line 11 takes whatever it would, and goes before it"
+    ]
+
+
+def test_routes_between_which_only_their_order_decides(said):
+    alike = f'{ROUTE}headers = {{ a = "1" }}\n{ROUTE}headers = {{ b = "1" }}\n'
+
+    assert said(HEAD + PAIR + alike) == [
+        (
+            "14:1: warning: a request may match this [[route]] and the one in line 11, which is no less specific and stands "
+            "first; expected order = 1, or another number, where that is meant"
+        )
+    ]
+    assert said(HEAD + PAIR + alike + "order = 1\n") == []
