@@ -12,11 +12,16 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -30,18 +35,33 @@ class NotHere(Exception):
 
 
 class Server:
-    """One running server; a context manager."""
+    """
+    One running server; a context manager.
+
+    Args:
+        folder: its own; made here if it is not there.
+        cores: it may run on; None: any.
+        words: what its configuration may name.
+
+    Attributes:
+        primed: names of rows whose objects it has.
+        cannot: what rows may need that it has not, and why (see ``rows.Row.needs``).
+    """
 
     name = ""
+    cannot: Mapping[str, str] = {}
+    environment: Mapping[str, str] = {}
 
-    def __init__(self, folder: Path, core: int | None, words: dict[str, str]) -> None:
+    def __init__(self, folder: Path, cores: Sequence[int] | None, words: Mapping[str, str]) -> None:
         self.folder = folder
-        self.core = core
+        self.cores = cores
         self.port = free_port()
-        self.words = words | {"PORT": str(self.port), "FOLDER": str(folder)}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.words = {**words, "PORT": str(self.port), "FOLDER": str(folder)}
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.primed: set[str] = set()
 
-    def command(self) -> list[str]:
+    def commands(self) -> list[list[str]]:
+        """Write the configuration; return what to run, in this order."""
         raise NotImplementedError
 
     @classmethod
@@ -49,40 +69,76 @@ class Server:
         raise NotImplementedError
 
     def __enter__(self) -> Self:
-        pin = ["taskset", "-c", str(self.core)] if self.core is not None else []
-        with (self.folder / f"{self.name}.out").open("wb") as out:
-            self.process = subprocess.Popen(
-                [*pin, *self.command()], cwd=REPOSITORY, stdout=out, stderr=out, stdin=subprocess.DEVNULL
-            )
-        until = time.monotonic() + READY_S
-        while not accepts(self.port):
-            if self.process.poll() is not None or time.monotonic() > until:
-                self.__exit__()
-                raise RuntimeError(f"{self.name} did not start:\n{(self.folder / f'{self.name}.out').read_text()}")
-            time.sleep(0.05)
+        pin = ["taskset", "-c", ",".join(map(str, self.cores))] if self.cores is not None else []
+        try:
+            with (self.folder / f"{self.name}.out").open("wb") as out:
+                for command in self.commands():
+                    self.processes.append(
+                        subprocess.Popen(
+                            [*pin, *command],
+                            cwd=REPOSITORY,
+                            env=os.environ | self.environment,
+                            stdout=out,
+                            stderr=out,
+                            stdin=subprocess.DEVNULL,
+                        )
+                    )
+            until = time.monotonic() + READY_S
+            while not self.answers():
+                if any(process.poll() is not None for process in self.processes) or time.monotonic() > until:
+                    said = (self.folder / f"{self.name}.out").read_text(errors="replace")
+                    raise RuntimeError(f"{self.name} did not start:\n{said}")
+                time.sleep(0.05)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        for process in reversed(self.processes):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.processes:
             try:
-                self.process.wait(10)
+                process.wait(10)
             except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+                for pid in reversed(tree(process.pid)):
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                process.wait()
+
+    def answers(self) -> bool:
+        """Whether it replies, whatever it says: one that only accepts may have nobody behind it yet."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        try:
+            with (
+                socket.create_connection(("127.0.0.1", self.port), 2) as plain,
+                context.wrap_socket(plain) as sock,
+            ):
+                sock.sendall(b"GET /nothing HTTP/1.1\r\nHost: bench.example\r\nConnection: close\r\n\r\n")
+                return sock.recv(5) == b"HTTP/"
+        except OSError:
+            return False
+
+    def pids(self) -> list[int]:
+        """Every process of it."""
+        return [pid for process in self.processes for pid in tree(process.pid)]
 
     def cpu_s(self) -> float:
         """Processor seconds the process tree has used, children that ended included."""
-        assert self.process is not None
-        return sum(ticks(pid) for pid in tree(self.process.pid)) * TICK_S
+        return sum(ticks(pid) for pid in self.pids()) * TICK_S
 
     def rss_mib(self) -> float:
-        """Memory of the process tree, shared pages divided among their users."""
-        assert self.process is not None
+        """Memory of the process tree, shared pages divided among their users; pages of mapped files are not counted."""
         total = 0
-        for pid in tree(self.process.pid):
-            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            total += int(re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[1])  # type: ignore[index]
+        for pid in self.pids():
+            try:
+                text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            except (FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                continue
+            total += sum(int(kib) for kib in re.findall(r"^Pss_(?:Anon|Shmem):\s+(\d+) kB", text, re.MULTILINE))
         return total / 1024
 
     def configured(self, template: str, name: str) -> Path:
@@ -98,8 +154,8 @@ class Edge(Server):
 
     name = "edge"
 
-    def command(self) -> list[str]:
-        return [sys.executable, "-m", "edge", "run", "-c", str(self.configured("edge.toml", "edge.toml"))]
+    def commands(self) -> list[list[str]]:
+        return [[sys.executable, "-m", "edge", "run", "-c", str(self.configured("edge.toml", "edge.toml"))]]
 
     @classmethod
     def version(cls) -> str:
@@ -112,13 +168,13 @@ class Nginx(Server):
 
     name = "nginx"
 
-    def command(self) -> list[str]:
+    def commands(self) -> list[list[str]]:
         brotli = [MODULES / f"ngx_http_brotli_{kind}_module.so" for kind in ("filter", "static")]
         if not all(module.exists() for module in brotli):
             raise NotHere("nginx's Brotli module (Debian: libnginx-mod-http-brotli-filter, -static)")
         self.words["MODULES"] = "\n".join(f"load_module {module};" for module in brotli)
         self.words["BROTLI"] = "brotli on; brotli_comp_level 5; brotli_types text/plain;"
-        return [nginx(), "-c", str(self.configured("nginx.conf", "nginx.conf")), "-p", str(self.folder)]
+        return [[nginx(), "-c", str(self.configured("nginx.conf", "nginx.conf")), "-p", str(self.folder)]]
 
     @classmethod
     def version(cls) -> str:
@@ -130,23 +186,30 @@ class Origin(Server):
 
     name = "origin"
 
-    def command(self) -> list[str]:
+    def answers(self) -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def commands(self) -> list[list[str]]:
         self.words["ORIGIN_PORT"] = str(self.port)
-        return [nginx(), "-c", str(self.configured("origin.nginx.conf", "origin.conf")), "-p", str(self.folder)]
+        return [[nginx(), "-c", str(self.configured("origin.nginx.conf", "origin.conf")), "-p", str(self.folder)]]
 
     @classmethod
     def version(cls) -> str:
         return output(nginx(), "-v")
 
 
-SERVERS: dict[str, type[Server]] = {server.name: server for server in (Edge, Nginx)}
-
-
 def nginx() -> str:
     """Where nginx is."""
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+    return program("nginx", "nginx-light")
+
+
+def program(name: str, package: str = "") -> str:
+    """Where *name* is, also where only root looks."""
+    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        raise NotHere("nginx (Debian: nginx-light)")
+        raise NotHere(f"{name} (Debian: {package or name})")
     return found
 
 
@@ -164,13 +227,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def accepts(port: int) -> bool:
-    """Whether somebody takes connections there."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def tree(pid: int) -> list[int]:
