@@ -200,6 +200,7 @@ def _origins(parts: Parts) -> Iterator[Disagreement]:
             seen.add(server.url)
             if any(_is_same_place(listener, server.host, server.port) for listener in listeners):
                 yield Disagreement(where, f"{server.url!r} is this edge itself: requests would go in a circle", WARNING)
+        yield from _connections(key, origin)
         if (*key, "tls") in parts.made and not any(server.scheme == "https" for server in origin.servers):
             yield Disagreement(
                 (*key, "tls"), "no server of this origin is https; expected one, or no tls settings", WARNING
@@ -208,6 +209,24 @@ def _origins(parts: Parts) -> Iterator[Disagreement]:
         if (tls.chain is None) is not (tls.key is None):
             given, missing = ("key", "chain") if tls.chain is None else ("chain", "key")
             yield Disagreement((*key, given), f"there is a {given} but no {missing}; expected the {missing} beside it")
+
+
+def _connections(key: Key, origin: Origin) -> Iterator[Disagreement]:
+    if origin.min_idle:
+        where = (*key, "min_idle")
+        if origin.min_idle > origin.max_idle:
+            yield Disagreement(where, f"no more than {origin.max_idle} are kept unused; expected a greater max_idle")
+        elif origin.min_idle > origin.max_connections:
+            yield Disagreement(where, f"there may be only {origin.max_connections}; expected a greater max_connections")
+        if not origin.idle_s:
+            yield Disagreement(where, "no connection is kept unused; expected an idle time above 0s")
+        if origin.proxy_protocol is not None:
+            yield Disagreement(where, "a connection that says who its client is cannot be made before he comes")
+    families = [":" in address for address in origin.source]
+    if len(set(families)) < len(families):
+        yield Disagreement((*key, "source"), "two addresses of one family; expected at most one of each")
+    if origin.source and all(server.unix_path is not None for server in origin.servers):
+        yield Disagreement((*key, "source"), "Unix sockets are not reached from an address", WARNING)
 
 
 def _is_same_place(listener: Listener, host: str, port: int) -> bool:

@@ -1,5 +1,5 @@
 """
-What a configuration names on this machine: users, and paths that must be readable or writable.
+What a configuration names on this machine: users, addresses, and paths that must be readable or writable.
 
 Looks and touches nothing: no file is made, opened for writing or changed. What is *in* certificates is looked at where
 certificates are understood, not here.
@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import os
 import pwd
+import socket
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.config.problem import Problem, Severity
-from edge.config.tree import Admin, CacheConfig, Certificate, Listener, Log, OriginTls, Server
+from edge.config.tree import Admin, CacheConfig, Certificate, Listener, Log, Origin, OriginTls, Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +94,7 @@ def check_files(loaded: Loaded) -> list[Problem]:
         loaded.problem(key, message, severity)
         for key, message, severity in (
             *_user(loaded),
+            *_ours(loaded),
             *_read_by_master(loaded),
             *_written_by_master(loaded),
             *_written_by_workers(loaded),
@@ -117,6 +119,19 @@ def _user(loaded: Loaded) -> Iterator[_Found]:
                 f"there is no user {server.user!r} on this machine; expected one of its users",
                 severity,
             )
+
+
+def _ours(loaded: Loaded) -> Iterator[_Found]:
+    """Addresses that connections to origins are to come from: ours now, or perhaps later (a standby's)."""
+    for key, origin in loaded.parts.all(Origin):
+        for at, address in enumerate(origin.source):
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            try:
+                with socket.socket(family, socket.SOCK_STREAM) as taken:
+                    taken.bind((address, 0))
+            except OSError as error:
+                words = f"{address} is no address of this machine now: {error.strerror}; expected one of its own"
+                yield (*key, "source", at), words, Severity.WARNING
 
 
 def _workers(loaded: Loaded) -> Identity | None:

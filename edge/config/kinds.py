@@ -434,6 +434,18 @@ class Network(Text):
         raise Unfit(f"{value!r} has bits set behind its prefix; expected {str(meant)!r}")
 
 
+class IpAddress(Text):
+    """An IP address; in the tree it is written the usual way."""
+
+    words = 'an address such as "10.0.0.5"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        try:
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            raise Unfit(f"{value!r} is not an IP address; expected one such as '10.0.0.5'") from None
+
+
 class NetworkOrUnix(Network):
     """A network, or everyone who may connect to a Unix socket."""
 

@@ -367,6 +367,43 @@ class Origin:
     max_idle: int = setting(
         kinds.Integer(), "Unused connections kept to each server, per worker.", default=64, least=0, most=65535
     )
+    min_idle: int = setting(
+        kinds.Integer(),
+        "Unused connections to each server that are kept ready, per worker, TLS handshake and all.",
+        default=0,
+        least=0,
+        most=65535,
+    )
+    max_age_s: float | None = setting(
+        kinds.Time(),
+        "A connection older than this carries no further exchange. Without it age does not count.",
+        default=None,
+        name="max_age",
+        least=1.0,
+        most=30 * 86400.0,
+        example='"1h"',
+    )
+    max_uses: int | None = setting(
+        kinds.Integer(),
+        "Exchanges that one connection carries at most. Without it as many as come.",
+        default=None,
+        least=1,
+        most=1_000_000_000,
+        example="1000",
+    )
+    source: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.IpAddress()),
+        "The address connections come from, at most one of each family; without it the kernel chooses.",
+        default=(),
+        example='["10.0.0.5"]',
+    )
+    proxy_protocol: Literal["v1", "v2"] | None = setting(
+        kinds.Choice("v1", "v2"),
+        "Begin each connection with a PROXY header that says who the client is; it is then used for that client's "
+        "connection alone.",
+        default=None,
+        example='"v2"',
+    )
     retries: int = setting(
         kinds.Integer(), "Further attempts for a request that may safely be sent again.", default=1, least=0, most=10
     )

@@ -96,7 +96,13 @@ def write_header(ends: Ends, version: int) -> bytes:
         source, destination = _as_ipv6(source), _as_ipv6(destination)
     is_ipv4 = isinstance(source, IPv4Address)
     if version == 1:
-        words = ("TCP4" if is_ipv4 else "TCP6", source, destination, ends.source_port, ends.destination_port)
+        words = (
+            "TCP4" if is_ipv4 else "TCP6",
+            _written(source),
+            _written(destination),
+            ends.source_port,
+            ends.destination_port,
+        )
         return _TEXT + " ".join(map(str, words)).encode() + b"\r\n"
     body = (
         source.packed
@@ -217,6 +223,12 @@ def _address(text: str) -> IPv4Address | IPv6Address:
 def _text(address: IPv4Address | IPv6Address) -> str:
     """Write an address as everything that compares addresses expects it: IPv4 in IPv6's clothes is IPv4."""
     return str(address if isinstance(address, IPv4Address) else address.ipv4_mapped or address)
+
+
+def _written(address: IPv4Address | IPv6Address) -> str:
+    """Write an address of version 1: what is IPv4 inside is to be seen to be (Python 3.13 does so by itself)."""
+    mapped = None if isinstance(address, IPv4Address) else address.ipv4_mapped
+    return str(address) if mapped is None else f"::ffff:{mapped}"
 
 
 def _as_ipv6(address: IPv4Address | IPv6Address) -> IPv6Address:

@@ -15,9 +15,13 @@ Source: RFC 9112 §9.3 (persistence), §9.5 (either side may close an idle conne
 
 from __future__ import annotations
 
+import math
 import re
 from collections import deque
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MARGIN_S = 1.0
 """We close this much earlier than the origin says it will: its FIN and our request must not cross on the way."""
@@ -83,6 +87,22 @@ class Pool(Generic[L]):
         link, until_mono = self._idle.pop()
         return link, now_mono < until_mono
 
+    def take_fit(self, is_fit: Callable[[L], bool], now_mono: float) -> tuple[L | None, bool]:
+        """
+        Lend the freshest idle connection that is fit, where connections are not alike.
+
+        Returns:
+            As :meth:`take`. Where none is fit and no more may be opened, the oldest is condemned to make room.
+        """
+        for at in range(len(self._idle) - 1, -1, -1):
+            link, until_mono = self._idle[at]
+            if is_fit(link):
+                del self._idle[at]
+                return link, now_mono < until_mono
+        if self._idle and self.count >= self.most:
+            return self._idle.popleft()[0], False
+        return None, False
+
     def opening(self) -> None:
         """Count a connection that is about to be opened; it is lent from now on."""
         if self.count >= self.most:
@@ -131,6 +151,21 @@ class Pool(Generic[L]):
     def condemn(self, link: L) -> None:
         """Give up one idle connection: the caller closes it and says :meth:`gone`."""
         self._idle = deque(entry for entry in self._idle if entry[0] is not link)
+
+
+def lasts_for(carried: int, age_s: float, max_uses: int | None, max_age_s: float | None) -> float:
+    """
+    Return how long a connection may be used on, seconds; nothing or less: no more.
+
+    Args:
+        carried: exchanges it has carried.
+        age_s: since it was made.
+        max_uses: exchanges it may carry; None: any number.
+        max_age_s: how old it may become; None: as old as it likes.
+    """
+    if max_uses is not None and carried >= max_uses:
+        return 0.0
+    return math.inf if max_age_s is None else max_age_s - age_s
 
 
 def keep_for(idle_s: float, keep_alive: bytes | None) -> float:

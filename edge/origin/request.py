@@ -58,6 +58,7 @@ class OriginRequest:
         expect_continue: the client holds its body back until it hears 100. The ``expect`` field is not among *fields*:
             whoever carries the body says it to the origin, and passes its 100 on, or answers 100 itself.
         upgrade: the protocol asked for; 101 makes the connection a tunnel.
+        preface: the PROXY header that the connection must have begun with; none: any connection will do.
     """
 
     method: bytes
@@ -68,6 +69,7 @@ class OriginRequest:
     length: int = 0
     expect_continue: bool = False
     upgrade: bytes | None = None
+    preface: bytes = b""
 
 
 _CONDITIONS = frozenset(

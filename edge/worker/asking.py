@@ -23,6 +23,7 @@ from edge.observe import names
 from edge.observe.ledger import add_duration
 from edge.origin.request import Aim, OriginRequest, origin_request, sent_request_id
 from edge.worker.confirming import confirm, hear_head, serve_stale
+from edge.worker.introducing import introduction
 from edge.worker.landing import keep, note_not_kept
 from edge.worker.means import Errand, Means
 from edge.worker.passing import pass_on
@@ -100,6 +101,9 @@ def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
         etag=etag,
         last_modified=modified,
     )
+    origin = x.known.origin
+    if origin is not None and origin.proxy_protocol is not None:
+        request.preface = introduction(means, x, int(origin.proxy_protocol[1]))
     if request.expect_continue:
         request.fields.append((b"expect", b"100-continue"))  # the origin decides, as RFC 9110 §10.1.1 wants it
     return request

@@ -16,7 +16,7 @@ import errno
 import math
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from edge.tls.stream import PlainStream, Ready, Stream, TlsStream
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from edge.clock import Clock
 
@@ -46,6 +46,9 @@ STALE_S = 300.0
 PATIENCE_S = 1.0
 """How long a resolver is waited for when there is an old answer."""
 
+_BIND_ADDRESS_NO_PORT = 24
+"""ip(7); the socket module has no name for it before Python 3.14."""
+
 BUSY_PAUSE_S = 0.01
 """A Unix listener with a full queue says EAGAIN and cannot be waited for: ask again this often, until the deadline."""
 
@@ -62,6 +65,8 @@ class Door:
         tls: how to verify and speak; None for a plain connection.
         server_name: the name asked for and verified.
         session: what the last TLS connection left to resume.
+        sources: the address to come from, by family.
+        preface: the PROXY header to begin with where nobody is passed on: we speak for ourselves.
     """
 
     label: str
@@ -71,6 +76,8 @@ class Door:
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
     session: ssl.SSLSession | None = None
+    sources: Mapping[socket.AddressFamily, str] = field(default_factory=dict)
+    preface: bytes = b""
 
 
 @dataclass(slots=True)
@@ -145,13 +152,14 @@ class Dialler:
     def __init__(self, clock: Clock, resolver: Resolver | None = None) -> None:
         self._resolver = resolver or Resolver(clock)
 
-    async def dial(self, door: Door, connect_s: float) -> Stream:
+    async def dial(self, door: Door, connect_s: float, preface: bytes = b"") -> Stream:
         """
         Connect, TLS included, and return a stream ready for the first byte.
 
         Args:
             door: where; its ``session`` is resumed if the server still knows it.
             connect_s: for everything together, the look-up of the name included.
+            preface: the PROXY header to begin with, instead of the door's own.
 
         Raises:
             OriginFault: with ``retry`` YES.
@@ -164,7 +172,9 @@ class Dialler:
             else:
                 addresses = await self._resolver.resolve(door.host, door.port)
                 stage = "connection_timeout"
-                sock = await _connect_any(addresses, door.label)
+                sock = await _connect_any(addresses, door)
+            if preface or door.preface:
+                _introduce(sock, preface or door.preface, door.label)
             if door.tls is None:
                 return PlainStream(sock, Side.ORIGIN)
             return await _secure(sock, door, door.tls)
@@ -206,20 +216,31 @@ async def _ask_system(host: str, port: int) -> list[Address]:
 # -- sockets ------------------------------------------------------------------------------------------------
 
 
-async def _connect_any(addresses: Sequence[Address], label: str) -> socket.socket:
+def _introduce(sock: socket.socket, preface: bytes, label: str) -> None:
+    """Send the PROXY header: before anything else, in one piece, which an empty socket takes."""
+    try:
+        taken = sock.send(preface)
+        if taken < len(preface):
+            raise OSError(errno.EPIPE, "the PROXY header did not fit")
+    except OSError as cause:
+        sock.close()
+        raise _refused(cause, label) from cause
+
+
+async def _connect_any(addresses: Sequence[Address], door: Door) -> socket.socket:
     """
     Connect to whichever of *addresses* answers first.
 
     A single address, the common case, is waited for in this task; only a second one is worth a nursery.
     """
     if len(addresses) == 1:
-        return await _connect_one(addresses[0], label)
+        return await _connect_one(addresses[0], door)
     won: list[socket.socket] = []
     faults: list[Fault] = []
 
     async def attempt(at: int, failed: trio.Event) -> None:
         try:
-            sock = await _connect_one(addresses[at], label)
+            sock = await _connect_one(addresses[at], door)
         except Fault as fault:
             faults.append(fault)
             failed.set()
@@ -245,9 +266,10 @@ async def _connect_any(addresses: Sequence[Address], label: str) -> socket.socke
     raise faults[0]
 
 
-async def _connect_one(address: Address, label: str) -> socket.socket:
+async def _connect_one(address: Address, door: Door) -> socket.socket:
     """Connect to one address; the caller holds the deadline."""
     family, where = address
+    label = door.label
     try:
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     except OSError as cause:
@@ -255,6 +277,8 @@ async def _connect_one(address: Address, label: str) -> socket.socket:
     try:
         # a request leaves in one write; what is written later (a streamed body) must not wait for an acknowledgement
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if door.sources:
+            _come_from(sock, family, door.sources)
         said = sock.connect_ex(where)
         if said == errno.EINPROGRESS:
             await trio.lowlevel.wait_writable(sock)
@@ -266,6 +290,23 @@ async def _connect_one(address: Address, label: str) -> socket.socket:
             raise _refused(cause, label) from cause
         raise
     return sock
+
+
+def _come_from(sock: socket.socket, family: socket.AddressFamily, sources: Mapping[socket.AddressFamily, str]) -> None:
+    """
+    Bind *sock* to the address to come from. The port is chosen when it connects, so that all of them serve each server.
+
+    Raises:
+        OSError: there is none of this family, or it is not ours (now).
+    """
+    source = sources.get(family)
+    if source is None:
+        raise OSError(errno.ENETUNREACH, "no source address of its family is configured")
+    sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+    try:
+        sock.bind((source, 0))
+    except OSError as cause:
+        raise OSError(cause.errno, f"cannot come from {source}: {cause.strerror}") from cause
 
 
 async def _connect_unix(path: str) -> socket.socket:

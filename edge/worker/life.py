@@ -219,6 +219,7 @@ class Worker:
             nursery.start_soon(fast.run, heartbeat)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._flush)
+            nursery.start_soon(self.origins.tend)
             row.ready = True
             heritage.channel.send(Word.READY)
             await self._leave.wait()

@@ -98,7 +98,7 @@ class OriginExchange:
             now_mono = group.clock.mono()
             server = group.choose(self, _NOBODY, now_mono)
             if server is not None:
-                link = server.take(now_mono)
+                link = server.take(now_mono, self.request.preface)
         self._begin(await group.lend(self, server) if link is None else link)
         return self
 

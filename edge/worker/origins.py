@@ -11,6 +11,8 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+import trio
+
 from edge.share.fleet import Fleet
 from edge.tls.credentials import Credentials
 from edge.worker.dial import Dialler
@@ -18,6 +20,7 @@ from edge.worker.ears import TrioEars
 from edge.worker.origin_exchange import OriginExchange
 from edge.worker.pools import Group
 from edge.worker.waits import Watch
+from edge.worker.warming import keep_ready
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -110,6 +113,13 @@ class Origins:
             EdgeFault: no connection came free in time (503).
         """
         return OriginExchange(self._groups[name], self._watch, request, client, on_interim)
+
+    async def tend(self) -> None:
+        """Keep connections ready where that is asked for; ends once nothing is kept any more."""
+        async with trio.open_nursery() as nursery:
+            for group in self._groups.values():
+                if group.settings.min_idle:
+                    nursery.start_soon(keep_ready, group)
 
     def sweep(self) -> None:
         """

@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import math
 import select
+from socket import AF_INET, AF_INET6
 from typing import TYPE_CHECKING, Protocol
 
 import trio
@@ -23,10 +24,11 @@ from trio.lowlevel import ParkingLot
 
 from edge.errors import EdgeFault, Fault, OriginFault, Side
 from edge.http.h1.client import ClientConnection
+from edge.message.proxy_protocol import NOWHERE, write_header
 from edge.origin.balance import KeyedBy, make_balancer
 from edge.origin.health import Health
 from edge.origin.members import Member, Members
-from edge.origin.pool import Pool
+from edge.origin.pool import Pool, lasts_for
 from edge.worker.dial import Door
 
 if TYPE_CHECKING:
@@ -60,9 +62,11 @@ class Asker(Protocol):
 class Link:
     """One connection to a server."""
 
-    __slots__ = ("fd", "server", "speaks", "stream", "uses", "wire")
+    __slots__ = ("born_mono", "fd", "preface", "server", "speaks", "stream", "uses", "wire")
 
-    def __init__(self, server: Server, stream: Stream) -> None:
+    def __init__(self, server: Server, stream: Stream, born_mono: float, preface: bytes) -> None:
+        self.born_mono = born_mono
+        self.preface = preface  # the PROXY header it began with: it is that client's connection's alone
         self.server = server
         self.stream = stream
         self.fd = stream.fileno()
@@ -115,14 +119,19 @@ class Server:
             settings.unix_path,
             tls,
             None if tls is None else origin.tls.server_name or settings.host,
+            sources=group.sources,
+            preface=group.preface,
         )
         self.pool: Pool[Link] = Pool(origin.max_connections, origin.max_idle)
         self.health = Health()
 
-    def take(self, now_mono: float) -> Link | None:
-        """Lend an idle connection that is still silent, closing those that are not."""
+    def take(self, now_mono: float, preface: bytes) -> Link | None:
+        """Lend an idle connection that is still silent and began with *preface*, closing those that speak."""
         while True:
-            link, may_use = self.pool.take(now_mono)
+            if preface:
+                link, may_use = self.pool.take_fit(lambda link: link.preface == preface, now_mono)
+            else:
+                link, may_use = self.pool.take(now_mono)
             if link is None:
                 return None
             if may_use and link.is_silent():
@@ -132,12 +141,26 @@ class Server:
 
     def give_back(self, link: Link, now_mono: float, keep_s: float) -> None:
         """Keep a lent connection for the next exchange, or close what there is too much of."""
-        if not link.uses and self.door.tls is not None:
+        if self.door.tls is not None and (not link.uses or self.door.session is None):
             self.door.session = getattr(link.stream, "session", None)  # TLS 1.3 tickets come with the first reply
+        settings = self.group.settings
+        if self.group.limits_links:
+            age_s = now_mono - link.born_mono
+            keep_s = min(keep_s, lasts_for(link.uses + 1, age_s, settings.max_uses, settings.max_age_s))
         condemned = self.pool.give_back(link, now_mono, 0.0 if self.has_left else keep_s)
         if condemned is not None:
             self.discard(condemned)
         self.group.freed()
+
+    def put_by(self, link: Link) -> None:
+        """Keep a lent connection that nothing has been said on yet."""
+        group = self.group
+        now_mono = group.clock.mono()
+        keep_s = group.settings.idle_s if group.keeps and not self.has_left else 0.0
+        condemned = self.pool.give_back(link, now_mono, min(keep_s, group.settings.max_age_s or math.inf))
+        if condemned is not None:
+            self.discard(condemned)
+        group.freed()
 
     def discard(self, link: Link) -> None:
         """Close a lent connection. Whoever still waits on it (a sender beside) is woken with ClosedResourceError."""
@@ -176,6 +199,9 @@ class Group:
         slot: which rows of it are our own.
         members, servers: who they are, in the same order; :meth:`become` makes them others.
         keeps: connections are kept for later exchanges.
+        limits_links: connections end by age or use.
+        sources: the address connections come from, by family.
+        preface: the PROXY header of connections that are nobody's but ours; none where no header is sent.
         waiting: exchanges parked, or woken and not yet running: whoever comes later queues behind.
     """
 
@@ -200,6 +226,11 @@ class Group:
         self.slot = slot
         self._tls: ssl.SSLContext | None = None
         self.keeps = settings.max_idle > 0 and settings.idle_s > 0.0
+        self.limits_links = settings.max_uses is not None or settings.max_age_s is not None
+        self.sources = {AF_INET6 if ":" in address else AF_INET: address for address in settings.source}
+        self.preface = (
+            b"" if settings.proxy_protocol is None else write_header(NOWHERE, int(settings.proxy_protocol[1]))
+        )
         self.lot = ParkingLot()
         self.waiting = 0
         self.members = Members(())
@@ -292,12 +323,12 @@ class Group:
                     continue
                 pool = server.pool
                 if not (fresh and pool.may_open):
-                    link = server.take(now_mono)
+                    link = server.take(now_mono, exchange.request.preface)
                     if link is not None:
                         return link
                     # what was idle has been closed: there is room for a new one
                 try:
-                    return await self._open(server, now_mono)
+                    return await self.open(server, now_mono, exchange.request.preface)
                 except Fault as fault:
                     if fault.side is not Side.ORIGIN:
                         raise
@@ -308,11 +339,17 @@ class Group:
             if queued:
                 self.freed()  # more may have come free than woke us
 
-    async def _open(self, server: Server, now_mono: float) -> Link:
+    async def open(self, server: Server, now_mono: float, preface: bytes = b"") -> Link:
+        """
+        Make a connection, which is lent; the pool must have room for it.
+
+        Raises:
+            Fault: it could not be made; noted for the server's health.
+        """
         server.pool.opening()
         server.health.tried(now_mono)
         try:
-            stream = await self.dialler.dial(server.door, self.settings.connect_s)
+            stream = await self.dialler.dial(server.door, self.settings.connect_s, preface)
         except BaseException as cause:
             server.pool.gone()
             self.freed()
@@ -322,7 +359,7 @@ class Group:
         if server.health.reached():
             log.warning("origin %s: %s can be reached again", self.settings.name, server.label)
         self.ears.open(stream.fileno())
-        return Link(server, stream)
+        return Link(server, stream, self.clock.mono(), preface)
 
     async def _queue(self) -> None:
         """Wait until a connection may have come free, in the order of arrival."""

@@ -272,3 +272,26 @@ def test_half_of_a_certificate_for_origins(given, missing):
     assert said(LISTENER, ORIGIN.replace("http:", "https:"), tls, ROUTE) == [
         f"6:{len(given) + 4}: there is a {given} but no {missing}; expected the {missing} beside it"
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ("min_idle = 65", "7:12: no more than 64 are kept unused; expected a greater max_idle"),
+        ("min_idle = 2\nmax_connections = 1", "7:12: there may be only 1; expected a greater max_connections"),
+        ('min_idle = 1\nidle = "0s"', "7:12: no connection is kept unused; expected an idle time above 0s"),
+        (
+            'min_idle = 1\nproxy_protocol = "v2"',
+            "7:12: a connection that says who its client is cannot be made before he comes",
+        ),
+        ('source = ["10.0.0.5", "10.0.0.6"]', "7:10: two addresses of one family; expected at most one of each"),
+    ],
+)
+def test_connections_that_cannot_be_as_they_are_wanted(settings, problem):
+    assert said(LISTENER, ROUTE, ORIGIN, settings, "\n") == [problem]
+
+
+def test_an_address_to_reach_a_unix_socket_from():
+    origin = '[origin.shop]\nservers = ["unix:/run/x"]\nsource = ["10.0.0.5"]\n'
+
+    assert said(LISTENER, ROUTE, origin) == ["7:10: warning: Unix sockets are not reached from an address"]

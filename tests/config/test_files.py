@@ -209,3 +209,13 @@ def test_a_user_is_in_all_its_groups(nobody):
 
     assert pwd.getpwnam(nobody).pw_uid == found.uid
     assert pwd.getpwnam(nobody).pw_gid in found.gids
+
+
+def test_an_address_that_is_not_ours_is_doubtful(said):
+    """Doubtful only: a standby has its address when the other fails."""
+    text = 'servers = ["http://127.0.0.1:1"]\nsource = ["192.0.2.1", "::1"]\n'
+    found = said("[origin.o]\n" + text)
+
+    assert [line.split(": expected")[0].partition(" ")[2] for line in found] == [
+        "warning: 192.0.2.1 is no address of this machine now: Cannot assign requested address; expected one of its own"
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from ipaddress import ip_network
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 import pytest
 import trio
 
-from edge.config.tree import Certificate, Config, Listener, Timeouts
+from edge.config.tree import Certificate, Config, Listener, OriginServer, Timeouts
+from edge.config.tree import Origin as OriginConfig
 from edge.message.proxy_protocol import NOWHERE, Ends, write_header
 from edge.observe import names
 from edge.tls.contexts import ContextStore
 from edge.tls.selfsigned import Authority
+from tests.kit.client import Client
 from tests.kit.origin import Origin, reply
 
 BALANCERS = (ip_network("192.0.2.0/24"),)  # every client of the house comes from 192.0.2.7
@@ -145,3 +148,70 @@ async def test_a_balancer_that_looks_in_and_leaves_is_no_failure(edge_at, tmp_pa
             while edge.worker.fast.sessions:
                 await trio.sleep(0.001)
         assert 0 == edge.count(names.INTRODUCTIONS_FAILED)
+
+
+# -- and what we say ourselves ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def introduced(nursery) -> Origin:
+    """An origin that wants to be told."""
+    made = Origin({b"*": reply(body=b"hello", cache_control="max-age=1, stale-while-revalidate=60")}, introduced=True)
+    await nursery.start(made.serve)
+    return made
+
+
+def told(origin: Origin, version: str) -> dict[str, OriginConfig]:
+    server = OriginServer(f"http://127.0.0.1:{origin.port}")
+    return {"shop": OriginConfig("shop", (server,), proxy_protocol=version)}
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+async def test_an_origin_is_told_whose_connection_it_is(edge_at, tmp_path: Path, version: str, introduced) -> None:
+    """Each client's connection has its own; whom a proxy of ours names counts, and his port is not known."""
+    settings = {"origins": told(introduced, version), "trusted_proxies": (ip_network("198.51.100.4/32"),)}
+    other = Ends("2001:db8::7", 7, "203.0.113.9", 443)
+    async with edge_at(tmp_path, origin=introduced, listeners=(listener(),), **settings) as edge:
+        first = await edge.client(preface=write_header(CLIENT, 2))
+        second = await edge.client(preface=write_header(other, 2))
+        with trio.fail_after(5):
+            for path in ("/1", "/2"):
+                assert 200 == (await first.get(path)).status
+            assert 200 == (await second.get("/3")).status
+            assert 200 == (await first.get("/4")).status
+            assert 200 == (await first.get("/5", X_Forwarded_For="192.0.2.200")).status
+
+    assert [1, 1, 2, 1, 3] == [asked.connection for asked in introduced.asked]
+    assert [CLIENT, CLIENT, other, CLIENT, Ends("192.0.2.200", 0, *CLIENT[2:])] == [
+        asked.ends for asked in introduced.asked
+    ]
+
+
+async def test_the_ends_are_the_sockets_where_nobody_says_otherwise(edge_at, tmp_path: Path, introduced) -> None:
+    """Over TCP: the client's own address and port, and ours."""
+    async with edge_at(tmp_path, origin=introduced, origins=told(introduced, "v2")) as edge:
+        [accepting] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with accepting, await trio.open_tcp_stream(*accepting.socket.getsockname()) as stream:
+            accepted, address = await accepting.socket.accept()
+            door = edge.worker.doors.plain(edge.listener)
+            edge.worker.fast.admit(socket.socket(fileno=accepted.detach()), address[0], door)
+            assert 200 == (await Client(stream).get("/")).status
+            expected = Ends(*stream.socket.getsockname(), *accepting.socket.getsockname())
+
+    assert [expected] == [asked.ends for asked in introduced.asked]
+
+
+async def test_what_nobody_waits_for_is_asked_for_ourselves(
+    edge_at, tmp_path: Path, introduced, autojump_clock
+) -> None:
+    """A refresh behind a stale copy."""
+    async with edge_at(tmp_path, origin=introduced, listeners=(listener(),), origins=told(introduced, "v2")) as edge:
+        client = await edge.client(preface=write_header(CLIENT, 2))
+        await client.get("/")
+        await trio.sleep(2)
+        assert b"hello" == (await client.get("/")).body
+        with trio.fail_after(5):
+            while len(introduced.asked) < 2:
+                await trio.sleep(0.001)
+
+    assert [CLIENT, NOWHERE] == [asked.ends for asked in introduced.asked]

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import h11
 import trio
 
+from edge.message.proxy_protocol import Ends, read_header
+
 
 @dataclass
 class Asked:
@@ -20,6 +22,7 @@ class Asked:
     body: bytes = b""
     connection: int = 0
     shown: str = ""
+    ends: Ends | None = None
 
     def get(self, name: bytes) -> bytes | None:
         found = [value for other, value in self.headers if other == name]
@@ -48,6 +51,14 @@ def reply(status: int = 200, body: bytes = b"", **fields: str) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
+async def _introduction(stream: trio.SocketStream) -> Ends:
+    """Read a PROXY header, and not a byte more."""
+    data = b""
+    while (header := read_header(data)) is None:
+        data += await stream.receive_some(1)
+    return header.ends
+
+
 @dataclass
 class Origin:
     """
@@ -57,6 +68,7 @@ class Origin:
         asked: every request, in order of its head.
         port: where it serves; 0 asks for a free one.
         tls: to speak TLS by, from the next connection on; None: plain.
+        introduced: each connection begins with a PROXY header.
     """
 
     pages: dict[bytes, bytes | Script] = field(default_factory=dict)
@@ -64,6 +76,7 @@ class Origin:
     read_body: bool = True
     port: int = 0
     tls: ssl.SSLContext | None = None
+    introduced: bool = False
     connections: int = 0
 
     def paths(self) -> list[bytes]:
@@ -86,7 +99,9 @@ class Origin:
     async def _serve(self, stream: trio.SocketStream | trio.SSLStream) -> None:
         self.connections += 1
         number = self.connections
-        shown = ""
+        shown, ends = "", None
+        if self.introduced:
+            ends = await _introduction(stream)
         if isinstance(stream, trio.SSLStream):
             await stream.do_handshake()
             shown = "".join(value for ((_, value),) in (stream.getpeercert() or {}).get("subject", ()))
@@ -109,6 +124,7 @@ class Origin:
                             [(bytes(k), bytes(v)) for k, v in event.headers],
                             connection=number,
                             shown=shown,
+                            ends=ends,
                         )
                         self.asked.append(asked)
                         if not self.read_body:

@@ -1,16 +1,26 @@
 """Which connection is lent, which is closed, and that the count is always right."""
 
+import math
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from edge.origin.pool import Pool, keep_for
+from edge.origin.pool import Pool, keep_for, lasts_for
 
 
 def opened(pool, *links):
     for _ in links:
         pool.opening()
     return links
+
+
+def full(*links, most):
+    """A pool in which these are idle, the freshest last."""
+    pool = Pool(most, most)
+    for link in opened(pool, *links):
+        pool.give_back(link, 0.0, 4.0)
+    return pool
 
 
 def test_the_freshest_is_lent_first():
@@ -116,6 +126,40 @@ def test_the_origin_shortens_but_never_lengthens_how_long_we_keep(keep_alive, ex
     assert expected == keep_for(4.0, keep_alive)
 
 
+@pytest.mark.parametrize(
+    ("carried", "age_s", "max_uses", "max_age_s", "expected"),
+    [
+        (10**9, 1e9, None, None, math.inf),
+        (9, 0.0, 10, None, math.inf),
+        (10, 0.0, 10, None, 0.0),
+        (1, 20.0, None, 60.0, 40.0),
+        (1, 60.0, None, 60.0, 0.0),
+        (1, 61.0, 10, 60.0, -1.0),
+        (10, 1.0, 10, 60.0, 0.0),
+    ],
+)
+def test_a_connection_ends_by_use_and_by_age(carried, age_s, max_uses, max_age_s, expected):
+    assert expected == lasts_for(carried, age_s, max_uses, max_age_s)
+
+
+def test_the_freshest_that_is_fit_is_lent():
+    pool = full("a1", "b1", "a2", "b2", most=5)
+
+    assert ("a2", True) == pool.take_fit(lambda link: link[0] == "a", 0.0)
+    assert ("a1", True) == pool.take_fit(lambda link: link[0] == "a", 0.0)
+    assert (None, False) == pool.take_fit(lambda link: link[0] == "a", 0.0)
+    assert 2 == pool.idle
+
+
+def test_one_that_is_not_fit_makes_room_for_one_that_is():
+    pool = full("b1", "b2", most=2)
+
+    assert ("b1", False) == pool.take_fit(lambda link: link[0] == "a", 0.0)
+    pool.gone()
+
+    assert pool.may_open
+
+
 class PoolMachine(RuleBasedStateMachine):
     """Any sequence of use keeps the count and never lends a connection twice or after it was condemned."""
 
@@ -142,6 +186,21 @@ class PoolMachine(RuleBasedStateMachine):
         assert link not in self.lent
         assert link not in self.dead
         if may_use:
+            self.lent.append(link)
+        else:
+            self.bury(link)
+
+    @rule(kind=st.sampled_from([0, 1]))
+    def take_fit(self, kind):
+        """Connections of two kinds in one pool: one that is not fit is never lent, and never keeps a fit one out."""
+        link, may_use = self.pool.take_fit(lambda link: link % 2 == kind, self.now)
+        if link is None:
+            assert self.pool.may_open or not self.pool.idle
+            return
+        assert link not in self.lent
+        assert link not in self.dead
+        if may_use:
+            assert link % 2 == kind
             self.lent.append(link)
         else:
             self.bury(link)
