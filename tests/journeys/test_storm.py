@@ -7,7 +7,7 @@ Every choice comes from the seed, so that a failing one can be replayed: ``EDGE_
 
 Invariants, whatever happens
     - a reply that is complete has the right bytes: those of its own target, decoded, cut or not;
-    - a reply that cannot be completed is seen to be cut;
+    - a reply that cannot be completed is seen to be cut; what is meant for one client reaches no other;
     - what must not be repeated reaches the origin at most once;
     - each request that was taken has one entry in the log, and the counters add up to the entries;
     - in the end nothing is carried, open, claimed, lent or waited for, and no error was our own.
@@ -72,6 +72,7 @@ class Wild:
         self.seed = seed
         self.times: Counter[bytes] = Counter()
         self.once: Counter[bytes] = Counter()
+        self.moods: Counter[str] = Counter()
 
     async def __call__(self, asked: Asked, wire: Wire) -> None:
         target = asked.target
@@ -88,6 +89,7 @@ class Wild:
                 ("well", "slow", "cut", "reset", "stall", "garbage", "mute", "error", "glued", "early hints"),
                 (50, 10, 5, 5, 2, 3, 5, 5, 5, 3),
             )[0]
+        self.moods[mood] += 1
         if mood == "mute":
             raise trio.ClosedResourceError
         if mood == "garbage":
@@ -115,6 +117,8 @@ class Wild:
         ]
         if kind == b"vary":
             fields.append(b"vary: x-tongue")
+        if kind == b"private" and (who := asked.get(b"x-who")) is not None:
+            fields.append(b"x-for: %b" % who)
         chunked = dice.random() < 0.5
         fields.append(b"transfer-encoding: chunked" if chunked else b"content-length: %d" % len(body))
         head = b"HTTP/1.1 %d X\r\n" % status + b"\r\n".join(fields) + b"\r\n\r\n"
@@ -149,6 +153,9 @@ class Wild:
 
 class Storm:
     """The clients of one seed, and what they saw."""
+
+    sizes: tuple[int, ...] = SIZES
+    hot: tuple[bytes, ...] = (b"/fixed/hot/20000", b"/text/hot/300000", b"/stale/hot/70000", b"/vary/hot/900000")
 
     def __init__(self, seed: int, edge: House, door: socket.socket) -> None:
         self.seed = seed
@@ -274,9 +281,9 @@ class Storm:
         return False
 
     def ask(self, dice: Random) -> tuple[bytes, bytes, dict[bytes, bytes]]:
-        target = f"/{dice.choice(KINDS)}/1/{dice.choice(SIZES)}".encode()
+        target = f"/{dice.choice(KINDS)}/1/{dice.choice(self.sizes)}".encode()
         if dice.random() < 0.3:
-            target = dice.choice((b"/fixed/hot/20000", b"/text/hot/300000", b"/stale/hot/70000", b"/vary/hot/900000"))
+            target = dice.choice(self.hot)
         fields: dict[bytes, bytes] = {}
         if dice.random() < 0.6:
             fields[b"accept-encoding"] = dice.choice((b"gzip", b"br", b"zstd", b"gzip, br;q=0.5, zstd;q=0.1"))
@@ -291,6 +298,8 @@ class Storm:
             fields[b"cache-control"] = dice.choice((b"no-cache", b"no-store", b"max-stale", b"only-if-cached"))
         if dice.random() < 0.1:
             fields[b"connection"] = b"close"
+        if target.startswith(b"/private"):
+            fields[b"x-who"] = b"%x" % dice.getrandbits(32)
         return target, dice.choices((b"GET", b"HEAD"), (9, 1))[0], fields
 
     @staticmethod
@@ -301,6 +310,7 @@ class Storm:
     def check(self, got: Reply, ask: tuple[bytes, bytes, dict[bytes, bytes]]) -> None:
         """A complete reply is a right one."""
         target, method, fields = ask
+        assert got.get(b"x-for") in {None, fields.get(b"x-who")}, f"for somebody else: {ask}: {got.headers}"
         self.seen[f"{method.decode()} {got.status}"] += 1
         want = content(target)
         status = got.status
