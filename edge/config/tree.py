@@ -254,6 +254,20 @@ class Compression:
         kinds.Size(), "A shorter body is sent as it is: it would hardly shrink.", default=256, least=0, most=1 * GIB
     )
     levels: Levels = setting(kinds.Table(Levels), "How hard each encoder tries.", default=Levels())
+    padding: int = setting(
+        kinds.Size(),
+        "By up to so many bytes a compressed reply that is for one visitor (asked for with a cookie or credentials, or setting a "
+        "cookie) is made longer, at random, so that its length does not tell what is in it (BREACH); 0 pads nothing.",
+        default=256,
+        least=0,
+        most=4 * KIB,
+    )
+    cross_site: bool = setting(
+        kinds.Boolean(),
+        "Whether such replies are compressed for requests that another site's page has caused (Sec-Fetch-Site: cross-site). "
+        "False is what stops BREACH in today's browsers, and costs the compression of pages that links from elsewhere lead to.",
+        default=True,
+    )
 
 
 @table

@@ -12,6 +12,7 @@ import trio
 
 from edge.cache.copy import IDENTITY
 from edge.compress.encoder import compress_whole, encoder, is_heavy
+from edge.compress.padding import Padded
 from edge.worker.session import HIGH, Phase
 
 if TYPE_CHECKING:
@@ -31,16 +32,21 @@ class Coders:
 
     Args:
         levels: how hard each is tried.
+        padding: by how many bytes the length of what may hold a secret is blurred; 0: by none.
     """
 
-    __slots__ = ("_levels",)
+    __slots__ = ("_levels", "_padding")
 
-    def __init__(self, levels: Mapping[bytes, int]) -> None:
+    def __init__(self, levels: Mapping[bytes, int], padding: int = 0) -> None:
         self._levels = levels
+        self._padding = padding
 
-    def begin(self, coding: bytes, length: int | None) -> Encoder | None:
-        """Begin to code a body of this length, None if it is not known; nobody is needed for identity."""
-        return None if coding == IDENTITY else encoder(coding, self._levels[coding], length)
+    def begin(self, coding: bytes, length: int | None, *, hides: bool = False) -> Encoder | None:
+        """Begin to code a body of this length, None if it is not known; nobody is needed for identity. *hides*: its length."""
+        if coding == IDENTITY:
+            return None
+        made = encoder(coding, self._levels[coding], length)
+        return Padded(made, coding, self._padding) if hides and self._padding else made
 
     async def whole(self, coding: bytes, body: bytes) -> bytes:
         """Code a whole body."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge.cache.ask import Method
 from edge.cache.copy import IDENTITY
+from edge.compress.padding import is_from_elsewhere, may_mix
 from edge.errors import ClientGone
 from edge.exchange.send import not_modified
 from edge.message.dates import parse_date
@@ -53,6 +54,9 @@ async def pass_on(means: Means, errand: Errand, reason: Unstored, pieces: list[b
     coding = IDENTITY
     if eligible and not to_head and reply.framing is not Framing.NONE:
         coding = rooms.coding_for(x.known, eligible=True)
+    hides = coding != IDENTITY and may_mix(x.known.asked, reply)
+    if hides and not rooms.config.compression.cross_site and is_from_elsewhere(x.head):
+        coding = IDENTITY
     x.encoding = "" if coding == IDENTITY else coding.decode()
     status = forwarded(
         errand.plan.fwd.value,
@@ -82,7 +86,7 @@ async def pass_on(means: Means, errand: Errand, reason: Unstored, pieces: list[b
         ox.release()
         x.end()
         return
-    coder = coders.begin(coding, reply.length)
+    coder = coders.begin(coding, reply.length, hides=hides)
     if coder is None and not pieces:
         # Most replies are here whole: no scope to enter, one write.
         while data := ox.body_nowait():

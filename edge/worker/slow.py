@@ -95,7 +95,7 @@ class SlowLane:
             nursery=nursery,
             clock=clock,
             cells=rooms.cells,
-            coders=Coders({coding.encode(): level for coding, level in settings.levels.items()}),
+            coders=Coders({coding.encode(): level for coding, level in settings.levels.items()}, settings.padding),
             codings=tuple(coding.encode() for coding in settings.encodings),
             origin_cells={name: names.OriginCells.of(block) for name, block in origin_blocks.items()},
             next_id=lambda: b"%b-%x" % (prefix.encode(), next(numbers)),
