@@ -77,6 +77,7 @@ class Ask:
         is_encoded_here: we choose the coding; the origin never hears ``Accept-Encoding``, so it cannot vary by it.
         bypass: why the cache is not asked at all, or None.
         policy: what is ruled for its route; None where nothing is.
+        is_identified: whoever asks was let in for who they are, by us. The reply may be theirs.
         simple: a fresh copy answers it, whatever the copy is: GET or HEAD, no condition, no range, no directive.
     """
 
@@ -98,6 +99,7 @@ class Ask:
     encodings: tuple[bytes, ...] = (IDENTITY,)
     is_encoded_here: bool = True
     bypass: Bypassed | None = None
+    is_identified: bool = False
     simple: bool = False
     policy: RoutePolicy | None = field(default=None, repr=False)
     index: dict[bytes, bytes] = field(default_factory=dict, repr=False)

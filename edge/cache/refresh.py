@@ -19,7 +19,7 @@ from edge.cache.ask import Method
 from edge.cache.freshness import control_of
 from edge.cache.key import key_of, resolve
 from edge.cache.lookup import select
-from edge.cache.storing import Unstored, draft
+from edge.cache.storing import Unstored, draft, is_for_all
 from edge.cache.vary import STAR, vary_names
 from edge.message.dates import format_date
 from edge.message.head import index as index_of
@@ -34,7 +34,14 @@ if TYPE_CHECKING:
     from edge.message.head import Field, ReplyHead
 
 _TAKEN_BACK: Final = frozenset(
-    {Unstored.NO_STORE, Unstored.PRIVATE, Unstored.VARY_STAR, Unstored.STATUS, Unstored.NO_FRESHNESS}
+    {
+        Unstored.NO_STORE,
+        Unstored.PRIVATE,
+        Unstored.IDENTITY,
+        Unstored.VARY_STAR,
+        Unstored.STATUS,
+        Unstored.NO_FRESHNESS,
+    }
 )
 
 _NOT_UPDATED: Final = frozenset({b"age", b"content-encoding", b"content-length", b"content-range"})
@@ -161,6 +168,8 @@ def refresh(ask: Ask, copy: Copy, reply: ReplyHead, *, request_wall: float, resp
     elif ask.is_authorized and not (cc.public or cc.must_revalidate or cc.s_maxage is not None):
         # The copy was stored for someone else, by the leave of fields that this 304 has replaced.
         gone = Unstored.AUTHORIZATION
+    elif ask.is_identified and not is_for_all(cc):
+        gone = Unstored.IDENTITY
     elif ask.cc.no_store:
         gone = Unstored.REQUEST_NO_STORE
     fresh.copy_id = copy.copy_id

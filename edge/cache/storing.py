@@ -78,6 +78,7 @@ class Unstored(Enum):
     STORE_BUSY = "store-busy"  # another fill of the same key is under way, by a living process
     STORE_BROKEN = "store-broken"  # the database is damaged; it is set aside at the next start
     OFF = "off"  # no [cache] path
+    IDENTITY = "identity"  # the route admits by who asks, and the origin does not say that the reply is for all of them
 
 
 FOR_EVERYBODY: Final = frozenset(
@@ -85,6 +86,7 @@ FOR_EVERYBODY: Final = frozenset(
         Unstored.MUST_UNDERSTAND,
         Unstored.NO_STORE,
         Unstored.PRIVATE,
+        Unstored.IDENTITY,
         Unstored.VARY_STAR,
         Unstored.STATUS,
         Unstored.SET_COOKIE,
@@ -223,7 +225,19 @@ def _refusal(ask: Ask, reply: ReplyHead, cc: CacheControl) -> Unstored | None:
         return Unstored.PRIVATE
     if ask.is_authorized and not (cc.public or cc.must_revalidate or cc.s_maxage is not None):
         return Unstored.AUTHORIZATION
+    if ask.is_identified and not is_for_all(cc):
+        return Unstored.IDENTITY
     return None
+
+
+def is_for_all(cc: CacheControl) -> bool:
+    """
+    Whether a reply on a route that admits by identity may be kept for all who are admitted.
+
+    Stricter than RFC 9111 §3.5, which also takes ``must-revalidate`` for leave: frameworks add that to every page. An origin that
+    was told who asks in a cookie, or by us, does not have Authorization to think of.
+    """
+    return cc.public or cc.s_maxage is not None
 
 
 def _is_its_own_location(ask: Ask, reply: ReplyHead) -> bool:

@@ -20,6 +20,8 @@ from edge.config.tree import (
     CacheConfig,
     Certificate,
     Compression,
+    ForwardAuth,
+    Jwt,
     Listener,
     Origin,
     OriginServer,
@@ -186,6 +188,8 @@ def _compression(parts: Parts) -> Iterator[Disagreement]:
 def _origins(parts: Parts) -> Iterator[Disagreement]:
     used = {route.origin for _, route in parts.all(Route)}
     used |= {share.origin for _, route in parts.all(Route) for share in route.split}
+    used |= {service.origin for _, service in parts.all(ForwardAuth)}
+    used |= {jwt.jwks_origin for _, jwt in parts.all(Jwt) if jwt.jwks_origin is not None}
     listeners = [listener for _, listener in parts.all(Listener) if listener.kind == "tcp"]
     servers: dict[Key, list[tuple[Key, OriginServer]]] = {}
     for where, server in parts.all(OriginServer):

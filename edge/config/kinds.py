@@ -13,6 +13,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, Any
 
+from edge.config import contents
 from edge.config.address import is_host_name, parse_address, parse_target
 from edge.config.schema import Kind, Unfit, toml
 from edge.message.path import folded, plain
@@ -242,6 +243,25 @@ class FilePath(Kind):
 
     def _show(self, value: Any) -> str:
         return toml(str(value))
+
+    def _schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+
+class ContentsFile(Kind):
+    """A file that is read with the configuration; in the tree it is its :class:`~edge.config.contents.Contents`."""
+
+    words = "a path"
+
+    def _read(self, value: object, base: Path) -> contents.Contents:
+        if not isinstance(value, str):
+            raise Unfit(f"this is {sort_of(value)}; expected {self.words}")
+        if not value or "\0" in value:
+            raise Unfit(f"{value!r} is not a path; expected {self.words}")
+        return contents.read(base / value)
+
+    def _show(self, value: Any) -> str:
+        return toml(str(value.path))
 
     def _schema(self) -> dict[str, Any]:
         return {"type": "string", "minLength": 1}
@@ -504,6 +524,89 @@ class ParameterName(Text):
         if any(sign in value for sign in "&=#?") or "*" in value[:-1]:
             raise Unfit(f"{value!r} is not a parameter's name; expected {self.words}")
         return value
+
+
+class Method(Text):
+    """The name of a method, whose case counts."""
+
+    words = 'a method such as "PUT"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        if not _TOKEN.match(value):
+            raise Unfit(f"{value!r} is not a method; expected {self.words}")
+        return value
+
+
+class SiteOrigin(Text):
+    """The origin of web pages: a scheme and a host; with ``*.`` every name below it; ``*`` for all."""
+
+    words = 'an origin such as "https://shop.example", "https://*.shop.example" or "*"'
+    _form = re.compile(r"[a-z][a-z0-9+.-]*://(\*\.)?(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?\Z")
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        if value in {"*", "null"}:
+            return value
+        origin = value.lower()
+        if not self._form.match(origin):
+            hint = f"; did you mean {origin.rstrip('/')!r}?" if self._form.match(origin.rstrip("/")) else ""
+            raise Unfit(f"{value!r} is not how a browser names a page's origin{hint}; expected {self.words}")
+        scheme, _, host = origin.partition("://")
+        default = {"http": ":80", "https": ":443"}.get(scheme)
+        if default and host.endswith(default):
+            raise Unfit(f"{value!r}: browsers leave the usual port out; expected {origin.removesuffix(default)!r}")
+        return origin
+
+
+class FieldMap(Kind):
+    """Texts by the name of a header field; in the tree pairs, sorted. With *options* only those texts."""
+
+    def __init__(self, *options: str, example: str) -> None:
+        self.options = options
+        self.words = f"a table by header name such as {example}"
+        self._name = FieldName()
+        self._text = Choice(*options) if options else Text()
+
+    def _read(self, value: object, base: Path) -> tuple[tuple[str, str], ...]:
+        if not isinstance(value, dict):
+            raise Unfit(f"this is {sort_of(value)}; expected {self.words}")
+        found = {}
+        for name, text in value.items():
+            field = self._name.read(name, base)
+            if field in found:
+                raise Unfit(f"{field!r} is there twice; expected each header once")
+            found[field] = self._text.read(text, base)
+        return tuple(sorted(found.items()))
+
+    def _show(self, value: Any) -> str:
+        return "{ " + ", ".join(f"{toml(name)} = {toml(text)}" for name, text in value) + " }" if value else "{}"
+
+    def _schema(self) -> dict[str, Any]:
+        return {"type": "object", "additionalProperties": self._text.json_schema()}
+
+
+class ClaimMap(Kind):
+    """Accepted values by the name of a claim; in the tree pairs of a name and a tuple, sorted."""
+
+    words = 'a table by claim such as { role = ["admin", "editor"] }'
+    _text = Text()
+
+    def _read(self, value: object, base: Path) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        if not isinstance(value, dict):
+            raise Unfit(f"this is {sort_of(value)}; expected {self.words}")
+        found = {}
+        for name, accepted in value.items():
+            listed = accepted if isinstance(accepted, list) else [accepted]
+            if not listed:
+                raise Unfit(f"{name}: this list is empty; expected at least one value")
+            found[self._text.read(name, base)] = tuple(self._text.read(text, base) for text in listed)
+        return tuple(sorted(found.items()))
+
+    def _show(self, value: Any) -> str:
+        return "{ " + ", ".join(f"{toml(name)} = {toml(texts)}" for name, texts in value) + " }" if value else "{}"
+
+    def _schema(self) -> dict[str, Any]:
+        texts = {"type": "array", "items": self._text.json_schema(), "minItems": 1}
+        return {"type": "object", "additionalProperties": {"anyOf": [self._text.json_schema(), texts]}}
 
 
 class StatusTimes(Kind):

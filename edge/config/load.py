@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from edge.config.agree import Parts, disagreements
+from edge.config.agree_access import access_disagreements
 from edge.config.kinds import (
     ListOf,
     Named,
@@ -87,7 +88,8 @@ def load(path: Path | str) -> Loaded:
     """
     Read the configuration file at *path*.
 
-    Pure but for reading that one file: schema and cross references are checked, other files are not looked at.
+    Pure but for reading that file, and those that belong to it (``contents.py``): schema and cross references are checked, other
+    files are not looked at.
 
     Raises:
         Nothing; a file that cannot be read is a problem like any other.
@@ -160,7 +162,7 @@ class _Reader:
         values = self.settings(Config, self.raw, ())
         self.inherit(values)
         parts = Parts(self.made, self.raw)
-        for found in disagreements(parts):
+        for found in (*disagreements(parts), *access_disagreements(parts)):
             self.problems.append(Problem(self.file, *self.positions.value(found.key), found.message, found.severity))
         failed = any(problem.severity is Severity.ERROR for problem in self.problems)
         config = None if failed else Config(**values, source=self.file.absolute())

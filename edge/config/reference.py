@@ -67,6 +67,7 @@ _NEEDS = {
 }
 
 _SOME_NAME = "shop"  # for tables the operator names
+_NEEDED = "origin"  # of those, what every configuration has
 
 
 def reference() -> str:
@@ -115,6 +116,7 @@ def _table(row: Row, name: str, mark: str = "") -> Iterator[str]:
     inner = rows(kind.cls)
     if isinstance(kind, Named):
         name = f"{name}.{_SOME_NAME}"
+        mark = mark if row.name == _NEEDED else "#"
     if isinstance(kind, Tables) and not any(each.required or each.default == "" for each in inner):
         mark = "#"
     yield from ("", "", *_prose(row.says), f"{mark}[[{name}]]" if isinstance(kind, Tables) else f"{mark}[{name}]")
@@ -123,7 +125,7 @@ def _table(row: Row, name: str, mark: str = "") -> Iterator[str]:
             yield ""
             yield from _setting(each, mark)
     for each in inner:
-        yield from _table(each, f"{name}.{each.name}", "#" if isinstance(kind, Named) else mark)
+        yield from _table(each, f"{name}.{each.name}", "#" if row.name == _NEEDED else mark)
 
 
 def _setting(row: Row, mark: str = "") -> Iterator[str]:

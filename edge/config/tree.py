@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edge.config import kinds
 from edge.config.address import parse_address, parse_target
+from edge.config.contents import Contents
 from edge.config.schema import Change, setting, table
 
 if TYPE_CHECKING:
@@ -584,6 +585,331 @@ class Share:
 
 
 @table
+class Basic:
+    """``[basic.NAME]``: people who sign in with a name and a password (RFC 7617)."""
+
+    name: str
+    realm: str = setting(
+        kinds.Text(), "What a browser shows when it asks for the password.", default="Sign in", example='"Staff only"'
+    )
+    users: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.Text()),
+        "Users, each a name, a colon and an argon2 or bcrypt hash.",
+        default=(),
+        example='["alice:$2y$05$XZJU7yxhPzm3rQqpkmrXNuODaeCVbRkZ3bDTAuhlgA/7gtvO1qRlO"]',
+    )
+    file: Contents | None = setting(
+        kinds.ContentsFile(),
+        "More of them, one a line, as 'htpasswd -B' writes it. Read with this file; a HUP takes changes up.",
+        default=None,
+        example='"staff.htpasswd"',
+    )
+    cache_s: float = setting(
+        kinds.Time(),
+        "How long a password that was right is not worked out again; such hashes are slow on purpose. 0: never.",
+        default=300.0,
+        name="cache",
+        most=86400.0,
+    )
+
+
+@table
+class Jwt:
+    """``[jwt.NAME]``: tokens that somebody signs (RFC 7519), and with which keys."""
+
+    name: str
+    algorithms: tuple[str, ...] = setting(
+        kinds.ListOf(
+            kinds.Choice(
+                "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+                "ES256", "ES384", "ES512", "ES256K", "EdDSA",
+            ),
+            may_be_empty=False,
+        ),
+        "Algorithms that are taken. A key is for those that fit it and no other, whatever a token says.",
+        example='["RS256"]',
+    )  # fmt: skip
+    secret_file: Contents | None = setting(
+        kinds.ContentsFile(),
+        "For HS256, HS384, HS512: the shared secret, at least 32 bytes.",
+        default=None,
+        example='"jwt.secret"',
+    )
+    key_file: Contents | None = setting(
+        kinds.ContentsFile(),
+        "A public key, or a certificate with it, PEM.",
+        default=None,
+        example='"login.pem"',
+    )
+    jwks_file: Contents | None = setting(
+        kinds.ContentsFile(), "A set of keys (RFC 7517).", default=None, example='"jwks.json"'
+    )
+    jwks_origin: str | None = setting(
+        kinds.Text(),
+        "The [origin.NAME] that a set of keys is fetched from. Without keys nobody passes, and the log says so.",
+        default=None,
+        example='"shop"',
+    )
+    jwks_path: str = setting(
+        kinds.Text(), "What is asked for there.", default="/.well-known/jwks.json", example='"/keys"'
+    )
+    refresh_s: float = setting(
+        kinds.Time(),
+        "How often it is fetched; also when a token names a key that is not known, but not more often than every 10s.",
+        default=600.0,
+        name="refresh",
+        least=10.0,
+        most=86400.0,
+    )
+    keep_s: float = setting(
+        kinds.Time(),
+        "How long the last good set is used while it cannot be fetched.",
+        default=86400.0,
+        name="keep",
+        least=60.0,
+        most=30 * 86400.0,
+    )
+    issuer: str | None = setting(
+        kinds.Text(),
+        "Who must have issued the token (iss).",
+        default=None,
+        example='"https://login.example/"',
+    )
+    audience: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.Text()), "It must be for one of these (aud).", default=(), example='["shop"]'
+    )
+    leeway_s: float = setting(
+        kinds.Time(),
+        "How far its issuer's clock and ours may be apart.",
+        default=30.0,
+        name="leeway",
+        most=600.0,
+    )
+    require_expiry: bool = setting(kinds.Boolean(), "Whether a token must say when it ends (exp).", default=True)
+    claims: tuple[tuple[str, tuple[str, ...]], ...] = setting(
+        kinds.ClaimMap(),
+        "What must be claimed: for each claim one of these values. A list, or words with spaces as in scope, must hold one.",
+        default=(),
+        example='{ scope = "orders" }',
+    )
+    headers: tuple[tuple[str, str], ...] = setting(
+        kinds.FieldMap(example='{ x-user = "sub" }'),
+        "What the origin is told: header fields by claim. The same fields of clients are removed, on every route.",
+        default=(),
+        example='{ x-user = "sub" }',
+    )
+    cookie: str | None = setting(
+        kinds.CookieName(),
+        "The cookie that carries the token; without it, Authorization: Bearer does.",
+        default=None,
+        example='"token"',
+    )
+    realm: str = setting(kinds.Text(), "What a client without a token is told.", default="edge")
+
+
+@table
+class ForwardAuth:
+    """``[forward_auth.NAME]``: a service that is asked, with the head of each request, whether it may pass."""
+
+    name: str
+    origin: str = setting(kinds.Text(), "The [origin.NAME] that is asked.", default="", required=True, example='"shop"')
+    path: str = setting(
+        kinds.Text(),
+        "What it is asked for, with GET; the request is named by X-Forwarded-Method and X-Forwarded-Uri. 2xx lets it pass; "
+        "a redirect or a 4xx is the client's answer; all else is 503.",
+        default="/",
+        example='"/check"',
+    )
+    timeout_s: float = setting(
+        kinds.Time(), "How long it may take.", default=5.0, name="timeout", least=0.01, most=60.0
+    )
+    copy_headers: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.FieldName()),
+        "Header fields of its answer that the origin is told. The same fields of clients are removed, on every route.",
+        default=(),
+        example='["x-user"]',
+    )
+    user_header: str | None = setting(
+        kinds.FieldName(),
+        "The header field of its answer that names the user, for limits by user.",
+        default=None,
+        example='"x-user"',
+    )
+    cache_s: float = setting(
+        kinds.Time(),
+        "How long a yes is used again for the same request of the same client.",
+        default=0.0,
+        name="cache",
+        most=3600.0,
+    )
+    cache_by: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.FieldName()),
+        "The only header fields, beside scheme and host, that its answer depends on. Without it, all that it hears.",
+        default=(),
+        example='["authorization", "cookie"]',
+    )
+
+
+RateBy = Literal["client", "network", "header", "user", "claim", "route"]
+
+
+@table
+class Rate:
+    """``[rate.NAME]``: how many requests are too many. One budget for all workers, and all routes that name it."""
+
+    name: str
+    limit: int = setting(
+        kinds.Integer(), "Requests in each period, on average.", least=1, most=1_000_000, example="100"
+    )
+    per_s: float = setting(kinds.Time(), "The period.", default=60.0, name="per", least=0.1, most=86400.0)
+    burst: int | None = setting(
+        kinds.Integer(),
+        "How many may be made at once; without it as many as limit.",
+        default=None,
+        least=1,
+        most=1_000_000,
+        example="20",
+    )
+    by: RateBy = setting(
+        kinds.Choice("client", "network", "header", "user", "claim", "route"),
+        "Who has a budget of their own: each client address, each network, each value of a header, each user, each value "
+        "of a claim, or all of a route together. Where there is no such value, the client address.",
+        default="client",
+    )
+    header: str | None = setting(kinds.FieldName(), 'With by = "header": which.', default=None, example='"x-api-key"')
+    claim: str | None = setting(kinds.Text(), 'With by = "claim": which.', default=None, example='"tenant"')
+    ipv4_prefix: int | None = setting(
+        kinds.Integer(),
+        "How many bits of an IPv4 address count; without it 32, or 24 by network.",
+        default=None,
+        least=1,
+        most=32,
+        example="24",
+    )
+    ipv6_prefix: int | None = setting(
+        kinds.Integer(),
+        "How many bits of an IPv6 address count; without it 64, or 48 by network.",
+        default=None,
+        least=1,
+        most=128,
+        example="56",
+    )
+    dry_run: bool = setting(kinds.Boolean(), "Whether what is too much is only counted and logged.", default=False)
+
+
+@table
+class RouteAccess:
+    """``[route.access]``, behind its ``[[route]]``: who may pass, and how often."""
+
+    allow: tuple[IPv4Network | IPv6Network, ...] = setting(
+        kinds.ListOf(kinds.Network()),
+        "Networks that may pass. If there are any, others may not. Of networks that lie in each other the smallest decides.",
+        default=(),
+        example='["10.0.0.0/8", "2001:db8::/32"]',
+    )
+    deny: tuple[IPv4Network | IPv6Network, ...] = setting(
+        kinds.ListOf(kinds.Network()), "Networks that may not pass.", default=(), example='["10.9.0.0/16"]'
+    )
+    allow_files: tuple[Contents, ...] = setting(
+        kinds.ListOf(kinds.ContentsFile()),
+        "Files with more of them, one network a line. Read with this file; a HUP takes changes up.",
+        default=(),
+        example='["office.txt"]',
+    )
+    deny_files: tuple[Contents, ...] = setting(
+        kinds.ListOf(kinds.ContentsFile()),
+        "Files with networks that may not pass, one a line.",
+        default=(),
+        example='["blocked.txt"]',
+    )
+    basic: str | None = setting(kinds.Text(), "The [basic.NAME] to sign in with.", default=None, example='"shop"')
+    jwt: str | None = setting(kinds.Text(), "The [jwt.NAME] to show a token of.", default=None, example='"shop"')
+    forward_auth: str | None = setting(
+        kinds.Text(), "The [forward_auth.NAME] that is asked.", default=None, example='"shop"'
+    )
+    client_certificate: Literal["optional", "required"] = setting(
+        kinds.Choice("optional", "required"),
+        "Whether a client must have shown a certificate; its listener's client_verify says whether it is asked for one.",
+        default="optional",
+    )
+    certificate_headers: tuple[tuple[str, str], ...] = setting(
+        kinds.FieldMap(
+            "subject", "issuer", "serial", "san", "fingerprint", "not_after", "certificate",
+            example='{ x-client = "subject" }',
+        ),
+        "What the origin is told of it. The same fields of clients are removed, on every route.",
+        default=(),
+        example='{ x-client = "subject", x-client-hash = "fingerprint" }',
+    )  # fmt: skip
+    satisfy: Literal["all", "any"] = setting(
+        kinds.Choice("all", "any"),
+        "Whether all that is named here must be shown, or any one of it is enough (an allowed network, a certificate, a "
+        "token, a password). What is denied stays denied.",
+        default="all",
+    )
+    rates: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.Text()), "The [rate.NAME] limits that hold here.", default=(), example='["shop"]'
+    )
+    concurrency: int | None = setting(
+        kinds.Integer(),
+        "Requests of this route that may be under way at once, on the whole node; what is answered from memory is not "
+        "counted. More are answered 503.",
+        default=None,
+        least=1,
+        most=1_000_000,
+        example="200",
+    )
+    client_concurrency: int | None = setting(
+        kinds.Integer(),
+        "The same for each client address (IPv6: the first 64 bits). More are answered 429.",
+        default=None,
+        least=1,
+        most=100_000,
+        example="10",
+    )
+    concurrency_dry_run: bool = setting(
+        kinds.Boolean(), "Whether what is too much at once is only counted and logged.", default=False
+    )
+
+
+@table
+class RouteCors:
+    """``[route.cors]``, behind its ``[[route]]``: what pages of other sites may do here (CORS)."""
+
+    origins: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.SiteOrigin()),
+        "Sites whose pages may ask; empty: the edge says nothing about it, and passes on what the origin says.",
+        default=(),
+        example='["https://shop.example", "https://*.shop.example"]',
+    )
+    methods: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.Method()), "Methods they may use.", default=("GET", "HEAD", "POST")
+    )
+    headers: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.FieldName()),
+        "Header fields they may send beside the harmless ones.",
+        default=(),
+        example='["content-type", "x-requested-with"]',
+    )
+    expose: tuple[str, ...] = setting(
+        kinds.ListOf(kinds.FieldName()),
+        "Header fields of replies they may read beside the harmless ones.",
+        default=(),
+        example='["x-request-id"]',
+    )
+    credentials: bool = setting(
+        kinds.Boolean(), "Whether they may ask in the name of whoever is signed in here.", default=False
+    )
+    max_age_s: float = setting(
+        kinds.Time(),
+        "How long a browser may remember what it was allowed.",
+        default=600.0,
+        name="max_age",
+        most=86400.0,
+    )
+
+
+@table
 class Route:
     """``[[route]]``: which requests go to which origin. The most specific wins: see ``edge/policy/route.py``."""
 
@@ -656,6 +982,8 @@ class Route:
         "What is one client to split: address, cookie:NAME or header:NAME; its address where it sends no such thing.",
         default="address",
     )
+    access: RouteAccess = setting(kinds.Table(RouteAccess), "Who may pass, and how often.", default=RouteAccess())
+    cors: RouteCors = setting(kinds.Table(RouteCors), "What pages of other sites may do here.", default=RouteCors())
 
 
 @table
@@ -766,6 +1094,7 @@ class Timeouts:
 
 
 _NO_ORIGINS: Mapping[str, Origin] = MappingProxyType({})
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @table
@@ -792,6 +1121,14 @@ class Config:
     )
     routes: tuple[Route, ...] = setting(
         kinds.Tables(Route), "Which requests go to which origin.", default=(), name="route"
+    )
+    basic: Mapping[str, Basic] = setting(kinds.Named(Basic), "Users with passwords.", default=_NONE)
+    jwt: Mapping[str, Jwt] = setting(kinds.Named(Jwt), "Who signs tokens.", default=_NONE)
+    forward_auth: Mapping[str, ForwardAuth] = setting(
+        kinds.Named(ForwardAuth), "Who is asked whether a request may pass.", default=_NONE
+    )
+    rates: Mapping[str, Rate] = setting(
+        kinds.Named(Rate), "How many requests are too many.", default=_NONE, name="rate"
     )
     log: Log = setting(kinds.Table(Log), "What is written, where.", default=Log())
     admin: Admin = setting(kinds.Table(Admin), "For operators.", default=Admin(), needs=Change.LISTENERS)

@@ -1,6 +1,7 @@
 """
-What can be done with a request: one value of six kinds.
+What can be done with a request: one value of seven kinds.
 
+    Admit        somebody must be asked first whether it may pass
     Answer       the edge's own words: a redirect, a refusal, an operator's page
     Serve        a copy that is ready in memory
     Stored       a copy whose body, or whose coding, must first be got from the store
@@ -8,7 +9,7 @@ What can be done with a request: one value of six kinds.
     Fetch        ask the origin
     Tunnel       ask the origin for another protocol and carry its bytes
 
-The fast lane carries out the first two, the slow lane all of them. Joining another's flight is not a decision of its
+The fast lane carries out an Answer and a Serve, the slow lane all of them. Joining another's flight is not a decision of its
 own: it is how a Fetch that is ``shared`` is carried out when its key is being fetched already.
 """
 
@@ -22,6 +23,7 @@ from edge.origin.request import Aim
 
 if TYPE_CHECKING:
     from edge.cache.copy import Copy
+    from edge.exchange.admission import Visit
     from edge.message.head import ReplyHead
     from edge.reply.prepared import Prepared
 
@@ -34,12 +36,26 @@ class Answer:
     Attributes:
         outcome: RFC 9211's word for the log, ``none`` where the cache was not asked.
         word: a fault's word, or empty.
+        detail: for the log: which rule, and why.
     """
 
     head: ReplyHead
     body: bytes
     outcome: str = "none"
     word: str = ""
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Admit:
+    """
+    Whether the request may pass is not known yet: a password must be verified, keys be fetched, or a service be asked.
+
+    Attributes:
+        visit: where its admission stands; :meth:`edge.exchange.admission.Visit.advance` goes on with it.
+    """
+
+    visit: Visit
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
@@ -108,4 +124,4 @@ class Tunnel:
     """Ask the origin for the protocol in the head's ``upgrade``."""
 
 
-Decision = Answer | Serve | Stored | ServeStale | Fetch | Tunnel
+Decision = Admit | Answer | Serve | Stored | ServeStale | Fetch | Tunnel

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.config.tree import Listener, Origin, Route
+    from edge.exchange.admission import Guard
     from edge.exchange.decision import Serve
     from edge.exchange.steering import Steering, Way, Ways
+    from edge.message.head import Field
 
 MOST_HOPS: Final = 4
 """How often a request may pass an edge. More is a route that leads back here."""
@@ -77,9 +79,13 @@ class Known:
             Where the request is an operator's it is carried out by this: once per request.
         direct: a prepared copy may answer it without another look at the request (but for conditions).
         serve: gives the prepared copy that last did, while the memory keeps it: a head must not keep its bytes in use.
+        guard: who may pass here, and how often; None: everybody.
+        derived: what it means for whom, where the origin is told who asks: see :mod:`edge.exchange.admission`.
     """
 
-    __slots__ = ("answer", "ask", "asked", "direct", "door", "head", "origin", "pick", "route", "serve", "way")
+    __slots__ = (
+        "answer", "ask", "asked", "derived", "direct", "door", "guard", "head", "origin", "pick", "route", "serve", "way",
+    )  # fmt: skip
 
     def __init__(
         self, head: RequestHead, door: Door, ask: Ask, asked: RequestHead | None = None, way: Way | None = None
@@ -101,6 +107,8 @@ class Known:
             and ask.if_unmodified_since is None
         )
         self.serve: Callable[[], Serve | None] = _nothing
+        self.guard: Guard | None = None
+        self.derived: dict[tuple[Field, ...], Known] | None = None
 
 
 def _nothing() -> None:
@@ -108,7 +116,12 @@ def _nothing() -> None:
 
 
 def recognise(
-    head: RequestHead, door: Door, steering: Steering, preference: tuple[bytes, ...], https_port: int
+    head: RequestHead,
+    door: Door,
+    steering: Steering,
+    preference: tuple[bytes, ...],
+    https_port: int,
+    prepare: Callable[[Known], None] | None = None,
 ) -> Known:
     """
     Work out what *head* means and remember it there.
@@ -119,6 +132,7 @@ def recognise(
         steering: the routes.
         preference: the codings we make, best first.
         https_port: where a redirecting listener sends its clients.
+        prepare: notes on each meaning who may have it; None where everybody may.
 
     Cost: about 6 µs, once per head; as much again for each further meaning it has.
     """
@@ -127,27 +141,39 @@ def recognise(
         known = _asking(head, door, preference, None)
         known.answer = answer
     else:
-        known = _on_its_way(head, door, steering, preference)
+        known = _on_its_way(head, door, steering, preference, prepare)
     head.known = known
     return known
 
 
-def _on_its_way(head: RequestHead, door: Door, steering: Steering, preference: tuple[bytes, ...]) -> Known:
+def _on_its_way(
+    head: RequestHead,
+    door: Door,
+    steering: Steering,
+    preference: tuple[bytes, ...],
+    prepare: Callable[[Known], None] | None,
+) -> Known:
     """Find the route that *head* takes; or the routes, and who takes which."""
     routes = steering.find(head)
     if routes is None:
         return _refused(_asking(head, door, preference, None), 400, "http_request_denied")
 
+    def taken(way: Way) -> Known:
+        known = _taken(head, door, preference, way)
+        if prepare is not None:
+            prepare(known)
+        return known
+
     def lead(ways: Ways) -> Known:
         """Say what the head means on a route."""
         if ways.split is None:
-            return _taken(head, door, preference, ways.all[0])
+            return taken(ways.all[0])
         client = _told_apart_by(head, ways)
         if client is not None:
-            return _taken(head, door, preference, ways.split.of(client))
-        meanings = {id(way): _taken(head, door, preference, way) for way in ways.all}
+            return taken(ways.split.of(client))
+        meanings = {id(way): taken(way) for way in ways.all}
         split = ways.split
-        known = _taken(head, door, preference, ways.all[0])
+        known = taken(ways.all[0])
         known.pick = lambda address: meanings[id(split.of(address.encode()))]
         return known
 

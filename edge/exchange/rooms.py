@@ -16,6 +16,7 @@ from weakref import ref
 from edge.cache.copy import IDENTITY
 from edge.cache.lookup import Fwd, Hit, Miss, Stale, Unmet, lookup
 from edge.compress.eligible import Rules, is_eligible
+from edge.exchange.admission import Admission
 from edge.exchange.decide import fetch_for, unmet, without_cache
 from edge.exchange.decision import Answer, Decision, Fetch, Serve, ServeStale, Stored
 from edge.exchange.memory import GONE, Memory
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from edge.clock import Clock
     from edge.config.tree import Config
     from edge.observe.ledger import Cells, Ledger
+    from edge.share.crowd import Crowd
+    from edge.share.rates import Rates
     from edge.share.recency import Recency
     from edge.share.shunned import Shunned
     from edge.share.stamps import Stamps
@@ -65,6 +68,7 @@ class Rooms:
         steering: the routes and their rules.
         uses: how often keys were fetched; None: nobody counts.
         purger: carries purges out.
+        admission: who may pass; None where everybody may.
         now_s, now_wall: this turn's wall clock, set by the fast lane.
         record: takes the entry of an exchange that has ended.
     """
@@ -77,6 +81,7 @@ class Rooms:
         "_purge_from",
         "_rules",
         "_seldom",
+        "admission",
         "cells",
         "config",
         "ledger",
@@ -107,6 +112,9 @@ class Rooms:
         clock: Clock,
         admin: Callable[[RequestHead, float], Answer] | None = None,
         uses: Uses | None = None,
+        rates: Rates | None = None,
+        under_way: Crowd | None = None,
+        slot: int = 0,
     ) -> None:
         self.config = config
         self.store = store
@@ -129,20 +137,25 @@ class Rooms:
         self.steering = Steering(config.routes, config.origins)
         self._https_port = next((listener.port for listener in config.listeners if listener.tls and listener.port), 443)
         self._preference = tuple(coding.encode() for coding in config.compression.encodings)
+        self.admission: Admission | None = None
+        if rates is not None and under_way is not None:
+            admission = Admission(config, cells, rates, under_way, slot)
+            self.admission = admission if admission.is_needed else None
         self._rules = Rules(config.compression.types, config.compression.min_length)
 
     # -- admit, route, key: once per head --------------------------------------------------------------------
 
     def recognise(self, head: RequestHead, door: Door) -> Known:
         """Work out what *head* means; remembered on the head."""
-        known = recognise(head, door, self.steering, self._preference, self._https_port)
+        prepare = None if self.admission is None else self.admission.prepare
+        known = recognise(head, door, self.steering, self._preference, self._https_port, prepare)
         if door.is_admin and self._admin is not None:
             admin = self._admin
             known.answer = lambda now, _peer: admin(head, now)
-            known.pick = None
+            known.pick = known.guard = None
         elif head.method == b"PURGE" and self._purge_from and (known.answer is None or known.pick is not None):
             known.answer = lambda now, peer: self._purge(head, peer, now)
-            known.pick = None
+            known.pick = known.guard = None  # who may purge is a rule of its own
         return known
 
     def picked(self, known: Known, peer: str) -> Known:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from edge.exchange.decision import Answer, Serve
     from edge.exchange.recognise import Known
     from edge.http.connection import Connection
+    from edge.reply.dress import Dress
 
 Span = tuple[int, int]
 
@@ -56,6 +57,7 @@ def send_serve(
     *,
     cache_status: bytes | None = None,
     collapsed: bool = False,
+    dress: Dress | None = None,
 ) -> tuple[int, int]:
     """
     Send a copy that is ready in memory, or what it answers to the request's conditions.
@@ -68,6 +70,7 @@ def send_serve(
         now_s: this wall second.
         cache_status: what to say instead of a plain hit.
         collapsed: it waited for the flight that brought the copy, and says so.
+        dress: what this client's reply wears.
 
     Returns:
         The status and how many bytes of body follow: for the log.
@@ -76,7 +79,11 @@ def send_serve(
     ask = known.ask
     if collapsed and cache_status is None:
         cache_status = hit(ttl_at(now_s, prepared.fresh_until), detail="collapsed")
-    if conn.plain and cache_status is None:
+    if dress is not None and conn.plain and cache_status is None and dress.fits_over(prepared.fields):
+        sent_whole = _send_dressed(conn, stream, known, serve, now_s, dress)
+        if sent_whole is not None:
+            return sent_whole
+    elif dress is None and conn.plain and cache_status is None:
         if ask.simple:
             if ask.method is Method.GET:
                 conn.send_whole(stream, prepared.wire(now_s), prepared.body)
@@ -99,7 +106,7 @@ def send_serve(
         eligible=serve.eligible,
         cache_status=cache_status,
     )
-    conn.send_head(stream, shaped.head)
+    conn.send_head(stream, shaped.head if dress is None else dress.on(shaped.head))
     sent = 0
     content = prepared.content()
     for piece in whole(prepared.length) if shaped.pieces is None else shaped.pieces:
@@ -108,6 +115,27 @@ def send_serve(
         sent += len(data)
     conn.send_end(stream)
     return shaped.head.status, sent
+
+
+def _send_dressed(
+    conn: Connection, stream: int, known: Known, serve: Serve, now_s: int, dress: Dress
+) -> tuple[int, int] | None:
+    """Send a plain hit in what one client's reply wears, if a prepared form of it will do."""
+    prepared, ask = serve.prepared, known.ask
+    if ask.simple:
+        if ask.method is Method.GET:
+            conn.send_whole(stream, prepared.wire_with(now_s, dress.lines), prepared.body)
+            return prepared.status, prepared.length
+        conn.send_whole(stream, prepared.wire_head(now_s)[:-2] + dress.lines + b"\r\n", None)
+        return prepared.status, 0
+    if (
+        ask.range is None
+        and prepared.status == 200
+        and not_modified(ask, prepared.etag, prepared.last_modified, serve.copy)
+    ):
+        conn.send_whole(stream, prepared.wire_304(now_s)[:-2] + dress.lines + b"\r\n", None)
+        return 304, 0
+    return None
 
 
 def whole(length: int) -> list[bytes | Span]:
@@ -199,9 +227,9 @@ def shape(
     return Shaped(head, None)
 
 
-def send_answer(conn: Connection, stream: int, answer: Answer) -> None:
+def send_answer(conn: Connection, stream: int, answer: Answer, dress: Dress | None = None) -> None:
     """Send the edge's own words."""
-    conn.send_head(stream, answer.head)
+    conn.send_head(stream, answer.head if dress is None else dress.on(answer.head))
     if answer.body:
         conn.send_body(stream, answer.body)
     conn.send_end(stream)

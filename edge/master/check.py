@@ -3,7 +3,7 @@ Everything that can be known about a configuration before anything is started.
 
 The one check there is: ``edge check`` prints what it finds, the master asks it before it starts and before every reload.
 It composes what rooms below know each for itself: the file and its cross references, the users and paths it names, the
-certificates. It changes nothing.
+certificates, the users, keys and networks. It changes nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from edge.config.files import check_files
 from edge.config.load import load
 from edge.config.problem import Problem, Severity
 from edge.config.tree import Certificate, Listener, OriginTls, Route
+from edge.exchange.access_flaws import access_flaws
 from edge.policy.shadow import shadows
 from edge.tls.certificates import survey
 from edge.tls.credentials import read_credentials
@@ -46,7 +47,13 @@ def check(path: Path, *, clock: Clock = SYSTEM) -> Loaded:
     found = check_files(loaded)
     named = {(problem.line, problem.col) for problem in found}
     return loaded.and_also(
-        [*found, *_certificates(loaded, clock, named), *_credentials(loaded, clock, named), *_shadowed_routes(loaded)]
+        [
+            *found,
+            *_certificates(loaded, clock, named),
+            *_credentials(loaded, clock, named),
+            *_shadowed_routes(loaded),
+            *(loaded.problem(key, message) for key, message in access_flaws(loaded.parts)),
+        ]
     )
 
 

@@ -24,6 +24,8 @@ from edge.share.counters import Counters
 from edge.share.crowd import Crowd
 from edge.share.fleet import Fleet
 from edge.share.page import Page
+from edge.share.rates import WORDS as RATES_WORDS
+from edge.share.rates import Rates
 from edge.share.recency import COPY_BYTES as RECENCY_COPY_BYTES
 from edge.share.recency import SIZE as RECENCY_SIZE
 from edge.share.recency import Recency
@@ -65,6 +67,8 @@ class Estate:
     claims: ClaimsPage
     fleet: Fleet
     crowd: Crowd
+    rates: Rates
+    under_way: Crowd
     from_top: bool = False
 
     @classmethod
@@ -72,7 +76,10 @@ class Estate:
         """Map new pages with *slots* rows."""
         board, counters = Scoreboard(slots), Counters(NAMES, slots, GAUGES)
         bells, claims = Bells(slots), ClaimsPage(slots)
-        return cls(board, counters, Stamps(), Recency(), bells, Shunned(), Uses(), claims, Fleet(slots), Crowd(slots))
+        fleet, crowd, under_way = Fleet(slots), Crowd(slots), Crowd(slots, name="under_way")
+        return cls(
+            board, counters, Stamps(), Recency(), bells, Shunned(), Uses(), claims, fleet, crowd, Rates(), under_way
+        )
 
     @classmethod
     def adopt(cls, will: dict[str, Any]) -> Estate:
@@ -104,6 +111,8 @@ class Estate:
             ClaimsPage(slots, page("claims", claims_bytes(slots))),
             Fleet(slots, page("fleet", Fleet.size(slots))),
             Crowd(slots, page("crowd", Crowd.size(slots))),
+            Rates(page=page("rates", Rates.size(RATES_WORDS))),
+            Crowd(slots, page("under_way", Crowd.size(slots))),
             from_top=not will["from_top"],
         )
 
@@ -112,6 +121,7 @@ class Estate:
         pages = (
             self.scoreboard.page, self.counters.page, self.stamps.page, self.recency.page, self.bells.page,
             self.shunned.page, self.uses.page, self.claims.page, self.fleet.page, self.crowd.page,
+            self.rates.page, self.under_way.page,
         )  # fmt: skip
         return {
             "layout": LAYOUT,
@@ -142,6 +152,7 @@ class Estate:
         self.scoreboard.row(slot).clear()
         self.bells.reset(slot)
         self.claims.clear(slot)
+        self.under_way.forget(slot)
         self.counters.forget_gauges(slot)
         self.fleet.forget(slot)
         self.crowd.forget(slot)

@@ -97,6 +97,8 @@ class House:
             claims=self.estate.claims,
             fleet=self.estate.fleet,
             crowd=self.estate.crowd,
+            rates=self.estate.rates,
+            under_way=self.estate.under_way,
             channel=theirs,
             listeners=[] if is_keeper else self._lend(regime.config.listeners, place),
             admin=None if is_keeper else self._admin(regime, place),

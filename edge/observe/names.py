@@ -163,6 +163,25 @@ TIMEOUTS: Final = _each(
 EXCHANGES_OPEN: Final = _one("edge_exchanges_open", Kind.GAUGE, "Exchanges in the slow lane now.")
 TUNNELS_OPEN: Final = _one("edge_tunnels_open", Kind.GAUGE, "Tunnels (upgraded connections) open now.")
 
+# Admission.
+RULES: Final = ("network", "cors", "certificate", "jwt", "basic", "forward_auth", "rate", "concurrency")
+"""What may refuse a request on its route."""
+
+REFUSED: Final = _each("edge_refused_total", "Requests that a route's rules refused, by rule.", "rule", RULES)
+DRY_RUNS: Final = _one(
+    "edge_refused_dry_run_total", Kind.COUNTER, "Times a limit would have refused a request, were it not a dry run."
+)
+PREFLIGHTS: Final = _one("edge_cors_preflights_total", Kind.COUNTER, "Preflights of browsers answered.")
+JWKS_FETCHES: Final = _each(
+    "edge_jwks_fetches_total", "Sets of keys fetched, by whether they could be used.", "result", ("good", "failed")
+)
+SUBREQUESTS: Final = _each(
+    "edge_forward_auth_total", "Services asked whether a request may pass.", "result", ("yes", "no", "failed")
+)
+PASSWORDS: Final = _each(
+    "edge_passwords_verified_total", "Passwords verified by their slow hash.", "result", ("right", "wrong", "busy")
+)
+
 # The cache.
 CACHE_STORED: Final = _one("edge_cache_stored_total", Kind.COUNTER, "Replies stored.")
 CACHE_NOT_STORED: Final = _one(

@@ -1,5 +1,6 @@
 """
-How many connections each client has open, in all processes together.
+How many connections each client has open, in all processes together; in a second page of the same form, how many requests of
+a kind are under way, for limits on concurrency.
 
 A client is a few bytes that the caller chose: an address, or the network of one. Each slot has a row of numbers that only its
 holder writes; a client has two places in every row, chosen by a hash whose key is in the page, so that nobody outside can
@@ -31,12 +32,12 @@ Seat = tuple[int, int]
 
 
 class Crowd:
-    """Rows for *slots* processes."""
+    """Rows for *slots* processes. *name* is a new page's."""
 
     __slots__ = ("_halves", "_key", "_width", "page")
 
-    def __init__(self, slots: int, page: Page | None = None) -> None:
-        self.page = page or Page(self.size(slots), "crowd")
+    def __init__(self, slots: int, page: Page | None = None, name: str = "crowd") -> None:
+        self.page = page or Page(self.size(slots), name)
         self._halves = self.page.halves
         self._width = 2 * PLACES
         words = self.page.words

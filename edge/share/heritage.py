@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge.share.counters import Counters
     from edge.share.crowd import Crowd
     from edge.share.fleet import Fleet
+    from edge.share.rates import Rates
     from edge.share.recency import Recency
     from edge.share.scoreboard import Row, Scoreboard
     from edge.share.shunned import Shunned
@@ -66,6 +67,8 @@ class Heritage:
     claims: ClaimsPage
     fleet: Fleet
     crowd: Crowd
+    rates: Rates
+    under_way: Crowd
     channel: Channel
     listeners: list[tuple[Any, socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None

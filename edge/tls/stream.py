@@ -115,6 +115,11 @@ class Stream(Protocol):
         """The TLS version spoken (``TLSv1.3``), None on a plain stream."""
         ...
 
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The peer's verified certificate in DER, None if it showed none."""
+        ...
+
 
 def _gone(side: Side, cause: OSError) -> Fault:
     """Say in our words that the peer's connection broke."""
@@ -151,6 +156,7 @@ class PlainStream:
     __slots__ = ("_recv", "_send", "drained", "side", "sock", "wants_write")
 
     version: str | None = None
+    peer_certificate: bytes | None = None
 
     def __init__(self, sock: socket.socket, side: Side) -> None:
         sock.setblocking(False)

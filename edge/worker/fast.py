@@ -38,6 +38,7 @@ from edge.observe import names
 from edge.observe.error_log import Seldom
 from edge.tls.hello import NEED_DATA, NO_COMMON_PROTOCOL, NotTls, peek_hello
 from edge.tls.stream import PlainStream, Ready, TlsStream
+from edge.worker.admitting import shown_by
 from edge.worker.deadlines import NEVER, Deadlines
 from edge.worker.ears import EpollEars
 from edge.worker.session import Exchange, Phase, Session, Waiting
@@ -47,7 +48,8 @@ if TYPE_CHECKING:
 
     from edge.clock import Clock
     from edge.config.tree import Listener
-    from edge.exchange.recognise import Door
+    from edge.exchange.decision import Decision
+    from edge.exchange.recognise import Door, Known
     from edge.exchange.rooms import Rooms
     from edge.http.connection import Connection
     from edge.share.crowd import Seat
@@ -392,19 +394,53 @@ class FastLane:
             known = rooms.recognise(head, session.door)
         if known.pick is not None:
             known = rooms.picked(known, session.peer)
+        if known.guard is not None:
+            self._begin_guarded(session, event, known)
+            return
         decision = rooms.decide(known, session.peer)
         if self.serve_hits:
             if type(decision) is Serve:
                 status, length = send_serve(session.conn, event.stream, known, decision, self.now_s)
-                session.owed = (known, self.now_mono, status, length, decision.coding, "hit", "")
+                session.owed = (known, self.now_mono, status, length, decision.coding, "hit", "", "")
                 return
             if type(decision) is Answer:
                 send_answer(session.conn, event.stream, decision)
                 session.owed = (
                     known, self.now_mono, decision.head.status, len(decision.body), "", decision.outcome, decision.word,
+                    decision.detail,
                 )  # fmt: skip
                 return
         exchange = Exchange(session, event.stream, head, known, self.now_mono)
+        session.carried[event.stream] = exchange
+        self.slow.take(exchange, decision)
+
+    def _begin_guarded(self, session: Session, event: Request, known: Known) -> None:
+        """Take one request to a route with rules: it must be admitted before anything is decided about it."""
+        rooms = self.rooms
+        guard, admission = known.guard, rooms.admission
+        assert guard is not None
+        assert admission is not None
+        shown = shown_by(session) if guard.wants_certificate else None
+        address = rooms.client(session.peer, event.head).address
+        visit = admission.visit(known, session.peer, address, shown)
+        decision: Decision | None = visit.advance(self.now_mono, rooms.now_wall)
+        if decision is None:
+            known = visit.known
+            decision = rooms.decide(known, session.peer)
+        if self.serve_hits:
+            if type(decision) is Serve:
+                status, length = send_serve(session.conn, event.stream, known, decision, self.now_s, dress=visit.dress)
+                session.owed = (known, self.now_mono, status, length, decision.coding, "hit", "", visit.detail)
+                return
+            if type(decision) is Answer:
+                send_answer(session.conn, event.stream, decision, visit.dress)
+                session.owed = (
+                    known, self.now_mono, decision.head.status, len(decision.body), "", decision.outcome, decision.word,
+                    decision.detail or visit.detail,
+                )  # fmt: skip
+                return
+        exchange = Exchange(session, event.stream, event.head, known, self.now_mono)
+        exchange.visit, exchange.dress, exchange.detail = visit, visit.dress, visit.detail
         session.carried[event.stream] = exchange
         self.slow.take(exchange, decision)
 
@@ -413,14 +449,14 @@ class FastLane:
         owed = session.owed
         session.owed = None
         assert owed is not None
-        known, started, status, length, coding, outcome, word = owed
+        known, started, status, length, coding, outcome, word, detail = owed
         if cut:
             length = max(0, length - session.conn.out.pending)
             word = "connection_terminated"
         wall = self.clock.wall()
         self.rooms.record(
             (wall, self.rooms.client(session.peer, known.head).address, session.tls, known.head, status, length, self.clock.mono() - started, outcome, coding,
-             "", 0.0, "", word, "")
+             "", 0.0, "", word, detail)
         )  # fmt: skip
 
     def _misunderstood(self, session: Session, fault: ClientFault) -> None:

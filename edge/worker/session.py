@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from edge.exchange.admission import Visit
     from edge.exchange.recognise import Door, Known
     from edge.http.connection import Connection
     from edge.message.head import Field, ReplyHead, RequestHead
     from edge.message.proxy_protocol import Ends
+    from edge.policy.certificate import Shown
+    from edge.reply.dress import Dress
     from edge.share.crowd import Seat
     from edge.tls.stream import Stream
 
@@ -81,6 +84,8 @@ class Exchange:
         outcome: RFC 9211's word for the log.
         complete: the reply has ended and was not cut.
         collapsed: it waited for another's flight.
+        visit: its admission, on a route with rules; None: everybody may.
+        dress: what its reply wears.
         leg: how often it has been handed over to another task; the task of the last leg ends it.
     """
 
@@ -91,6 +96,7 @@ class Exchange:
         "collapsed",
         "complete",
         "detail",
+        "dress",
         "encoding",
         "ended",
         "head",
@@ -108,6 +114,7 @@ class Exchange:
         "status",
         "stream",
         "trailers",
+        "visit",
         "word",
     )
 
@@ -138,6 +145,8 @@ class Exchange:
         self.request_id = b""
         self.word = ""
         self.detail = ""
+        self.visit: Visit | None = None
+        self.dress: Dress | None = None
 
     def __repr__(self) -> str:
         return (
@@ -212,6 +221,8 @@ class Exchange:
 
     def reply(self, head: ReplyHead) -> None:
         """Send the reply's head; nothing leaves before the first part of the body or the end is sent."""
+        if self.dress is not None:
+            head = self.dress.on(head)
         self.status = head.status
         if self.session.phase is Phase.OPEN:
             self.session.conn.send_head(self.stream, head)
@@ -315,6 +326,7 @@ class Session:
         paced_mono, paced_bytes: since when the client is waited for without a break, and how much has moved since then.
         readable: the socket may have bytes, or an end, that were not read yet.
         seat: where its client's connections are counted, or None.
+        shown: the certificate its client has shown; False: none; None: nobody has looked.
         owed: the log entry's parts of the reply that is being written by the fast lane, or None.
     """
 
@@ -336,6 +348,7 @@ class Session:
         "phase",
         "readable",
         "seat",
+        "shown",
         "sock",
         "stream",
         "tls",
@@ -363,6 +376,7 @@ class Session:
         self.paced_bytes = 0
         self.readable = True
         self.tls = ""
+        self.shown: Shown | Literal[False] | None = None
         self._lot = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
@@ -399,8 +413,8 @@ class Session:
             self._lot.unpark_all()
 
 
-Owed = tuple["Known", float, int, int, str, str, str]
-"""What is logged when a reply of the fast lane's has left: known, started_mono, status, bytes, coding, outcome, word."""
+Owed = tuple["Known", float, int, int, str, str, str, str]
+"""What is logged when a reply of the fast lane's has left: known, started_mono, status, bytes, coding, outcome, word, detail."""
 
 NOBODY: Session = None  # type: ignore[assignment]
 """The session of an exchange that has none; whoever asks has not looked at ``is_attended``."""

@@ -11,6 +11,7 @@ It carries out what :mod:`edge.exchange` decided, through the parts beside it, w
     passing      sends a reply that is not kept
     stored       sends copies from the store, and makes codings of them
     tunnel       carries another protocol
+    admitting    asks first whether a request may pass, where that takes time
 
 All of them write through the session and wait for room there; none touches a socket of a client's.
 
@@ -31,10 +32,11 @@ from typing import TYPE_CHECKING, assert_never
 import trio
 
 from edge.errors import EdgeFault, Fault, Side
-from edge.exchange.decision import Answer, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
+from edge.exchange.decision import Admit, Answer, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
 from edge.exchange.send import send_answer
 from edge.observe import names
 from edge.reply.errors import error_reply
+from edge.worker.admitting import Admitting
 from edge.worker.coding import Coders
 from edge.worker.means import Means
 from edge.worker.session import Exchange, Phase
@@ -101,6 +103,10 @@ class SlowLane:
             next_id=lambda: b"%b-%x" % (prefix.encode(), next(numbers)),
             hand_over=self._hand_over,
         )
+        self._admitting: Admitting | None = None
+        if rooms.admission is not None:
+            self._admitting = Admitting(rooms.admission)
+            self._admitting.begin(self._means)
 
     def take(self, exchange: Exchange, decision: Decision) -> None:
         """Carry *exchange* in a task of its own. Returns at once."""
@@ -136,6 +142,9 @@ class SlowLane:
     async def _walk(self, x: Exchange, decision: Decision) -> None:
         """Carry out a decision, and what it leads to."""
         means = self._means
+        if x.visit is not None:
+            decision = x.visit.hold(decision, self.rooms.now_wall)
+            x.detail = x.visit.detail
         following: Decision | None = decision
         while following is not None:
             match following:
@@ -145,8 +154,9 @@ class SlowLane:
                     return
                 case Answer():
                     x.outcome, x.word = following.outcome, following.word
+                    x.detail = following.detail or x.detail
                     x.status, x.sent_bytes = following.head.status, len(following.body)
-                    send_answer(x.session.conn, x.stream, following)
+                    send_answer(x.session.conn, x.stream, following, x.dress)
                     x.sent()
                     return
                 case Stored():
@@ -160,6 +170,11 @@ class SlowLane:
                     following = following.stored
                 case Fetch():
                     following = await fetch(means, x, following)
+                case Admit():
+                    assert self._admitting is not None
+                    visit = following.visit
+                    following = visit.hold(await self._admitting.admit(means, x, following), self.rooms.now_wall)
+                    x.detail = x.detail or visit.detail
                 case Tunnel():
                     with x.bound():
                         await tunnel(means, x)
@@ -202,6 +217,8 @@ class SlowLane:
         """Every exchange ends here: one entry, and nothing left behind."""
         self.carried -= 1
         self._cells[names.EXCHANGES_OPEN] -= 1
+        if x.visit is not None:
+            x.visit.release()
         session = x.session
         if session.carried.get(x.stream) is x:
             del session.carried[x.stream]

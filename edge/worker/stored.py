@@ -44,7 +44,14 @@ def send_ready(rooms: Rooms, x: Exchange, serve: Serve, cache_status: bytes | No
     """Send a copy that is ready in memory."""
     x.encoding = serve.coding
     x.status, x.sent_bytes = send_serve(
-        x.session.conn, x.stream, x.known, serve, rooms.now_s, cache_status=cache_status, collapsed=x.collapsed
+        x.session.conn,
+        x.stream,
+        x.known,
+        serve,
+        rooms.now_s,
+        cache_status=cache_status,
+        collapsed=x.collapsed,
+        dress=x.dress,
     )
     x.sent()
 

@@ -114,6 +114,23 @@ def test_authorization_is_no_reason_when_the_origin_allows_sharing(said):
     assert why_not({"cache-control": said}, asked=ask(fields={"authorization": "x"})) == "stored"
 
 
+@pytest.mark.parametrize("said", ["max-age=60", "max-age=60, must-revalidate", "proxy-revalidate, max-age=60"])
+def test_identity(said):
+    """Whoever asks was let in for who they are, and the reply may be theirs."""
+    asked = ask()
+    asked.is_identified = True
+
+    assert why_not({"cache-control": said, **TAGGED}, asked=asked) == "identity"
+
+
+@pytest.mark.parametrize("said", ["max-age=60, public", "s-maxage=60"])
+def test_identity_is_no_reason_when_the_origin_says_it_is_for_all(said):
+    asked = ask()
+    asked.is_identified = True
+
+    assert why_not({"cache-control": said}, asked=asked) == "stored"
+
+
 @pytest.mark.parametrize("vary", ["*", "foo, *"])
 def test_vary_star(vary):
     assert why_not({**FRESH, "vary": vary}) == "vary-star"

@@ -14,6 +14,8 @@ from edge.exchange.recognise import Door, Known
 from edge.exchange.rooms import Rooms
 from edge.observe.ledger import Ledger
 from edge.observe.names import NAMES
+from edge.share.crowd import Crowd
+from edge.share.rates import Rates
 from edge.share.recency import Recency
 from edge.share.shunned import Shunned
 from edge.share.stamps import Stamps
@@ -76,6 +78,8 @@ class Desk:
             cells=self.cells,
             clock=self.clock,
             admin=None,
+            rates=Rates(1 << 10),
+            under_way=Crowd(4, name="under_way"),
         )
         self.turn()
 

@@ -15,8 +15,8 @@ import pytest
 from edge.cache.copy import IDENTITY
 from edge.cache.lookup import Fwd
 from edge.cache.purge import Purge, What
-from edge.config.tree import Compression
-from edge.exchange.decision import Answer, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
+from edge.config.tree import Basic, Compression, Route, RouteAccess
+from edge.exchange.decision import Admit, Answer, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
 from edge.exchange.memory import GONE
 from edge.exchange.rooms import INLINE
 from edge.message.head import Framing
@@ -83,11 +83,23 @@ def test_tunnel_asks_for_another_protocol(desk):
     assert Tunnel() == desk.decide(upgrade=b"websocket")
 
 
+def test_admit_is_what_somebody_must_be_asked_about_first():
+    """On its route a password is verified slowly; whatever the cache has, that comes first."""
+    users = ("alice:$2b$04$5mMYJHqXkAtWzSRpGxZ/o.VtSEUY/BRj7kLH2wTtWxGv5Io3LvCUe",)
+    routes = (Route("shop.example", "/", "shop", access=RouteAccess(basic="staff")),)
+    desk = Desk(None, routes=routes, basic={"staff": Basic("staff", users=users)})
+    known = desk.known(fields={"authorization": "Basic YWxpY2U6c2VjcmV0"})
+    assert desk.rooms.admission is not None
+    visit = desk.rooms.admission.visit(known, "192.0.2.7", "192.0.2.7", None)
+
+    assert Admit(visit) == visit.advance(0.0, desk.rooms.now_wall)
+
+
 def test_every_kind_of_decision_has_its_test():
     kinds = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower() for kind in get_args(Decision)}
     named = {name for name in globals() if name.startswith("test_")}
 
-    assert {"answer", "serve", "stored", "serve_stale", "fetch", "tunnel"} == kinds
+    assert {"admit", "answer", "serve", "stored", "serve_stale", "fetch", "tunnel"} == kinds
     assert all(any(name.startswith((f"test_{kind}_is_", f"test_{kind}_asks_")) for name in named) for kind in kinds)
 
 

@@ -21,6 +21,7 @@ from edge.share.counters import Counters
 from edge.share.crowd import Crowd
 from edge.share.fleet import Fleet
 from edge.share.heritage import Heritage
+from edge.share.rates import Rates
 from edge.share.recency import Recency
 from edge.share.scoreboard import Scoreboard
 from edge.share.shunned import Shunned
@@ -61,6 +62,8 @@ class Pages:
     claims: ClaimsPage = dataclasses.field(default_factory=lambda: ClaimsPage(SLOTS))
     fleet: Fleet = dataclasses.field(default_factory=lambda: Fleet(SLOTS))
     crowd: Crowd = dataclasses.field(default_factory=lambda: Crowd(SLOTS))
+    rates: Rates = dataclasses.field(default_factory=lambda: Rates(1 << 10))
+    under_way: Crowd = dataclasses.field(default_factory=lambda: Crowd(SLOTS, name="under_way"))
 
 
 class House:
@@ -167,6 +170,8 @@ async def house(
                 claims=pages.claims,
                 fleet=pages.fleet,
                 crowd=pages.crowd,
+                rates=pages.rates,
+                under_way=pages.under_way,
                 channel=theirs,
                 origin_blocks=assign_origins(config.origins),
             )
