@@ -30,9 +30,7 @@ from edge.worker.passing import pass_on
 
 if TYPE_CHECKING:
     from edge.cache.copy import Copy
-    from edge.message.head import ReplyHead
     from edge.worker.flights import Flight
-    from edge.worker.origin_exchange import OriginExchange
     from edge.worker.session import Exchange
 
 
@@ -49,22 +47,37 @@ async def ask(means: Means, x: Exchange, plan: Fetch, flight: Flight | None) -> 
     Raises:
         Fault: there is no reply, or not all of it, and no stale copy that may be used.
     """
+    await carry(means, begin(means, x, plan, flight))
+
+
+def begin(means: Means, x: Exchange, plan: Fetch, flight: Flight | None) -> Errand:
+    """Put the question. Nothing is sent yet."""
     origin = x.known.origin
     assert origin is not None
-    request = compose(means, x, plan)
-    asked_mono, asked_wall = means.clock.mono(), means.clock.wall()
+    ox = means.origins.exchange(origin.name, compose(means, x, plan), address_of(means, x), x.interim)
+    return Errand(x, plan, flight, ox, means.clock.mono(), means.clock.wall())
+
+
+async def carry(means: Means, errand: Errand) -> None:
+    """Ask, if that has not been done, and carry the reply where it belongs. As :func:`ask`."""
+    x, plan = errand.x, errand.plan
     try:
-        async with means.origins.exchange(origin.name, request, address_of(means, x), x.interim) as ox:
-            if request.framing is not Framing.NONE:
+        async with errand.ox as ox:
+            if ox.attempts:
+                await ox.resume()
+            if ox.request.framing is not Framing.NONE:
                 async with ox.sending(x.more):
-                    reply = await ox.reply()
-                    note(means, x, ox, reply, asked_mono)
-                    await pass_on(means, Errand(x, plan, flight, ox, reply, asked_wall), Unstored.METHOD)
+                    errand.reply = await ox.reply()
+                    note(means, errand)
+                    await pass_on(means, errand, Unstored.METHOD)
                 return
-            reply = await ox.reply()
-            note(means, x, ox, reply, asked_mono)
-            await _answered(means, Errand(x, plan, flight, ox, reply, asked_wall))
+            if not errand.is_answered:
+                errand.reply = await ox.reply()
+                note(means, errand)
+            await _answered(means, errand)
     except OriginFault as fault:
+        origin = x.known.origin
+        assert origin is not None
         x.origin = x.origin or origin.name
         means.cells[means.origin_cells[origin.name].faults] += 1
         stale = plan.stale
@@ -122,13 +135,15 @@ def _candidates(plan: Fetch) -> list[Copy]:
 # -- the answer ----------------------------------------------------------------------------------------------
 
 
-def note(means: Means, x: Exchange, ox: OriginExchange, reply: ReplyHead, asked_mono: float) -> None:
+def note(means: Means, errand: Errand) -> None:
     """Note who answered, how and how soon; what an unsafe method has changed is asked about before its next use."""
+    errand.is_answered = True
+    x, ox, reply = errand.x, errand.ox, errand.reply
     origin = x.known.origin
     assert origin is not None
     cells = means.cells
     x.origin = f"{origin.name}/{ox.server}"
-    x.origin_s = means.clock.mono() - asked_mono
+    x.origin_s = means.clock.mono() - errand.asked_mono
     at = means.origin_cells[origin.name]
     cells[at.replies + min(reply.status // 100, 5) - 1] += 1
     add_duration(x.origin_s, at.duration, cells)
@@ -163,7 +178,7 @@ async def _answered(means: Means, errand: Errand) -> None:
         return
     if store is not None and request.method is Method.HEAD and request.bypass is None:
         hear_head(means, errand)
-    verdict = _verdict(means, errand)
+    verdict = weigh(means, errand)
     if not isinstance(verdict, NotStored):
         await keep(means, errand, verdict)
         return
@@ -174,7 +189,7 @@ async def _answered(means: Means, errand: Errand) -> None:
         await pass_on(means, errand, verdict.reason)
 
 
-def _verdict(means: Means, errand: Errand) -> Copy | NotStored:
+def weigh(means: Means, errand: Errand) -> Copy | NotStored:
     """May the reply be kept? What was asked with this client's own ranges or conditions may not."""
     request, rooms = errand.x.known.ask, means.rooms
     if rooms.store is None:

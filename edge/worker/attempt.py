@@ -75,6 +75,7 @@ class Attempt:
     reply_bytes = 0
     interims = 0
     unwaited = 0
+    cut: OriginFault | None = None  # the body broke off: said to everyone who asks for more
 
     def __init__(self, link: Link, request: OriginRequest, on_interim: Callable[[ReplyHead], None] | None) -> None:
         self.server = link.server.label
@@ -191,6 +192,15 @@ class Attempt:
         """
         if self.is_ended:
             return b""
+        if self.cut is not None:
+            raise self.cut
+        try:
+            return self._body()
+        except OriginFault as fault:
+            self.cut = fault
+            raise
+
+    def _body(self) -> bytes | None:
         link = self.link
         wire, stream = link.wire, link.stream
         while True:

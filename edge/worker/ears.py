@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import select
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import outcome
 import trio
@@ -49,6 +49,14 @@ class Ears(Protocol):
         """Wait until something can be read, or earlier."""
         ...
 
+    def call(self, fd: int, heard: Callable[[Any], object], errand: object) -> bool:
+        """Call *heard* with *errand*, once, instead of waking a task: when something can be read or :meth:`wake` is called; False: cannot."""
+        ...
+
+    def uncall(self, fd: int) -> None:
+        """Call nobody."""
+        ...
+
 
 class TrioEars:
     """Listens through trio."""
@@ -66,6 +74,13 @@ class TrioEars:
         """Wait until something can be read."""
         await wait_readable(fd)
 
+    def uncall(self, fd: int) -> None:
+        """Nobody is called."""
+
+    def call(self, fd: int, heard: Callable[[Any], object], errand: object) -> bool:  # noqa: ARG002 - as the protocol
+        """Trio wakes tasks only."""
+        return False
+
 
 class EpollEars:
     """
@@ -78,12 +93,13 @@ class EpollEars:
         listening: what is registered.
     """
 
-    __slots__ = ("_edges", "_ended", "_epoll", "_waiting", "listening")
+    __slots__ = ("_calls", "_edges", "_ended", "_epoll", "_waiting", "listening")
 
     def __init__(self, epoll: select.epoll) -> None:
         self._epoll = epoll
         self.listening: set[int] = set()
         self._waiting: dict[int, Task] = {}
+        self._calls: dict[int, tuple[Callable[[Any], object], object]] = {}
         self._edges: set[int] = set()  # something came while nobody waited
         self._ended: set[int] = set()  # the other side has closed: no further edge will come
 
@@ -100,11 +116,16 @@ class EpollEars:
             self._ended.discard(fd)
             with suppress(OSError, ValueError):  # epoll_ctl(DEL): the epoll is closed first when the worker ends
                 self._epoll.unregister(fd)
+        self._calls.pop(fd, None)
         self.wake(fd)
         notify_closing(fd)  # a sender beside may wait for room, through trio
 
     def wake(self, fd: int) -> None:
         """End the wait, if somebody waits."""
+        call = self._calls.pop(fd, None)
+        if call is not None:
+            call[0](call[1])
+            return
         task = self._waiting.pop(fd, None)
         if task is not None:
             trio.lowlevel.reschedule(task, outcome.Error(trio.ClosedResourceError("another task closed this")))
@@ -113,11 +134,31 @@ class EpollEars:
         """(Fast lane) Epoll has said something of *fd*."""
         if events & _ENDED:
             self._ended.add(fd)
+        call = self._calls.pop(fd, None)
+        if call is not None:
+            call[0](call[1])
+            return
         task = self._waiting.pop(fd, None)
         if task is None:
             self._edges.add(fd)
         else:
             trio.lowlevel.reschedule(task)
+
+    def call(self, fd: int, heard: Callable[[Any], object], errand: object) -> bool:
+        """
+        Call *heard* with *errand*, from the fast lane's turn, at the next edge; one that came before is not waited for.
+
+        For whoever has read until there was nothing: an older edge, and an end, were of what has been read.
+        """
+        self._edges.discard(fd)
+        if fd in self._ended:
+            return False
+        self._calls[fd] = (heard, errand)
+        return True
+
+    def uncall(self, fd: int) -> None:
+        """Call nobody; who waits for *fd* next sees what comes from now on."""
+        self._calls.pop(fd, None)
 
     async def wait(self, fd: int) -> None:
         """Wait until something can be read. Returns at once after an edge that nobody waited for."""

@@ -249,7 +249,7 @@ class FastLane:
             session.stream.close()
         else:
             session.sock.close()
-        for exchange in session.carried.values():
+        for exchange in list(session.carried.values()):
             exchange.give_up()
         session.roomier()
         if not self.sessions and self.draining:
@@ -412,7 +412,7 @@ class FastLane:
                 return
         exchange = Exchange(session, event.stream, head, known, self.now_mono)
         session.carried[event.stream] = exchange
-        self.slow.take(exchange, decision)
+        self.slow.take(exchange, decision, is_quick=self.serve_hits)
 
     def _begin_guarded(self, session: Session, event: Request, known: Known) -> None:
         """Take one request to a route with rules: it must be admitted before anything is decided about it."""
@@ -633,7 +633,7 @@ class FastLane:
         if session.conn.torn:
             self.close(session, reset=True)
             return
-        for exchange in session.carried.values():
+        for exchange in list(session.carried.values()):
             exchange.give_up()
         session.stream.shut()
         if session.hung_up or not session.conn.lingers:

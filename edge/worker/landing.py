@@ -43,8 +43,8 @@ SHUN_S: Final = 120
 async def keep(means: Means, errand: Errand, draft: Copy) -> None:
     """Keep a reply that may be kept, and answer with it."""
     ox, reply, flight = errand.ox, errand.reply, errand.flight
-    pieces: list[bytes] = []
-    size = 0
+    pieces = list(errand.pieces)
+    size = sum(map(len, pieces))
     ended = reply.framing is Framing.NONE
     while not ended and size <= WHOLE:
         data = ox.body_nowait()
@@ -62,16 +62,15 @@ async def keep(means: Means, errand: Errand, draft: Copy) -> None:
         await _keep_whole(means, errand, draft, b"".join(pieces))
     elif flight is None:
         # Fetched for one client: it goes to that client only. The next one stores it in a flight of its own.
-        await pass_on(means, errand, Unstored.STORE_BUSY, pieces)
+        errand.pieces = pieces
+        await pass_on(means, errand, Unstored.STORE_BUSY)
     else:
         await _let_land(means, errand, flight, draft, pieces)
 
 
 async def _keep_whole(means: Means, errand: Errand, draft: Copy, body: bytes) -> None:
-    """Keep a reply that is all here: one transaction, and the answer from memory."""
+    """Keep a reply that is all here, and the coding of it that the client wants."""
     rooms, x = means.rooms, errand.x
-    store = rooms.store
-    assert store is not None
     draft.length = len(body)
     eligible = rooms.is_coded(draft)
     coding = rooms.coding_for(x.known, eligible=eligible)
@@ -80,6 +79,36 @@ async def _keep_whole(means: Means, errand: Errand, draft: Copy, body: bytes) ->
     if coding != IDENTITY and x.is_attended:
         data = await means.coders.whole(coding, body)
         variants = {coding: data}
+    put_whole(means, errand, draft, body, coding, data, variants, eligible=eligible)
+
+
+def put_whole(
+    means: Means,
+    errand: Errand,
+    draft: Copy,
+    body: bytes,
+    coding: bytes,
+    data: bytes,
+    variants: dict[bytes, bytes] | None,
+    *,
+    eligible: bool,
+) -> None:
+    """
+    Store a reply in one transaction, and answer with it. Never waits.
+
+    Args:
+        means: of the lane.
+        errand: whose reply.
+        draft: what is kept, with its length.
+        body: as the origin sent it.
+        coding: what the client gets.
+        data: the body in that coding.
+        variants: stored beside the body.
+        eligible: it is coded for clients that ask.
+    """
+    rooms, x = means.rooms, errand.x
+    store = rooms.store
+    assert store is not None
     kept = store.put(draft, body, variants=variants)
     note_kept(means, x, kept)
     if variants and isinstance(kept, Copy):

@@ -234,6 +234,7 @@ class Worker:
         """Let go of everything: sessions, origin connections, the log, and last the store."""
         for session in list(self.fast.sessions.values()):
             self.fast.close(session)
+        self.fast.slow.quick.close()
         self.fast.epoll.close()
         self.origins.leave()
         self.ledger.close()

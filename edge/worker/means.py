@@ -8,13 +8,13 @@ The parts hand it on to each other until somebody has carried the reply where it
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge.worker.flights import State
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     import trio
@@ -68,23 +68,27 @@ class Means:
 @dataclass(slots=True, eq=False)
 class Errand:
     """
-    A question that an origin has answered.
+    A question that an origin is asked, or has answered.
 
     Attributes:
         x: on whose behalf.
         plan: why and what for.
         flight: what others share, if they may; None: it is for this client only.
         ox: the exchange with the origin, from which the body is still to be read.
-        reply: its final head.
-        asked_wall: when it was asked.
+        asked_mono, asked_wall: when it was asked.
+        is_answered: its final head has come: ``reply`` may be looked at.
+        pieces: of its body that have been read already.
     """
 
     x: Exchange
     plan: Fetch
     flight: Flight | None
     ox: OriginExchange
-    reply: ReplyHead
+    asked_mono: float
     asked_wall: float
+    is_answered: bool = False
+    reply: ReplyHead = field(init=False)
+    pieces: Sequence[bytes] = ()
 
     def bound(self) -> AbstractContextManager[None]:
         """End with the client from here on; a fetch that was the client's own from the start does so already."""

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import trio
 from trio.lowlevel import checkpoint, wait_writable
@@ -66,12 +66,15 @@ class OriginExchange:
     server = ""
     reused = False
     attempts = 0
-    attempt: Attempt
+    attempt: Attempt  # once there is a connection
+    _is_begun = False
     _body_begun = False
     is_sending = False
     _replaced: trio.Event | None = None  # while the connection of a request whose body is being sent is replaced
     scope: trio.CancelScope | None = None
     is_overdue = False
+    _chosen: Server | None = None  # before there was a connection to it
+    _fault: Fault | None = None  # found by who asked without waiting; raised to who waits
 
     def __init__(
         self,
@@ -92,14 +95,8 @@ class OriginExchange:
         return f"<OriginExchange {self.request.method!r} attempts={self.attempts} {attempt!r}>"
 
     async def __aenter__(self) -> Self:
-        group = self._group
-        server = link = None
-        if not group.waiting:
-            now_mono = group.clock.mono()
-            server = group.choose(self, _NOBODY, now_mono)
-            if server is not None:
-                link = server.take(now_mono, self.request.preface)
-        self._begin(await group.lend(self, server) if link is None else link)
+        if not self._is_begun and not self._borrow():
+            self._begin(await self._group.lend(self, self._chosen))
         return self
 
     async def __aexit__(
@@ -107,7 +104,21 @@ class OriginExchange:
     ) -> None:
         self.attempt.kill()
 
+    def _borrow(self) -> bool:
+        """Take a connection that is there; False: one must be made, or waited for."""
+        group = self._group
+        if group.waiting:
+            return False
+        now_mono = group.clock.mono()
+        self._chosen = server = group.choose(self, _NOBODY, now_mono)
+        link = None if server is None else server.take(now_mono, self.request.preface)
+        if link is None:
+            return False
+        self._begin(link)
+        return True
+
     def _begin(self, link: Link) -> None:
+        self._is_begun = True
         self.server = link.server.label
         self.reused = link.uses > 0
         self.attempt = Attempt(link, self.request, self._on_interim)
@@ -245,6 +256,9 @@ class OriginExchange:
         """
         while True:
             try:
+                if self._fault is not None:
+                    fault, self._fault = self._fault, None
+                    raise fault
                 if not self.attempt.is_asked:
                     await self.send_head()
                 attempt = self.attempt
@@ -292,6 +306,75 @@ class OriginExchange:
     def kill(self) -> None:
         """Done: the connection is closed. May be called twice."""
         self.attempt.kill()
+
+    # -- without waiting, and without a task ------------------------------------------------------------------
+
+    def ask_nowait(self, heard: Callable[[Any], object], errand: object) -> bool:
+        """
+        Send the whole request on a connection that is there, and have *heard* called with *errand* when something comes, or too late.
+
+        Returns:
+            False: it takes waiting; whatever was done so far is gone on with by entering this and calling :meth:`resume`.
+        """
+        group = self._group
+        if not group.is_patient or not self._borrow():
+            return False
+        attempt = self.attempt
+        self.attempts += 1
+        attempt.ask()
+        if not attempt.flush() or attempt.broken is not None:
+            return False
+        return self._watch.call(self, group.settings.first_byte_s, heard, errand)
+
+    def reply_nowait(self, heard: Callable[[Any], object], errand: object) -> ReplyHead | None:
+        """
+        Return the final reply's head; None: *heard* will be called again.
+
+        Raises:
+            OriginFault: there will be none on this connection. It may be asked on another, by :meth:`resume`.
+        """
+        attempt = self.attempt
+        watch = self._watch
+        until_mono = watch.waits.pop(self)
+        if self.is_overdue:
+            raise self._keep(watch.overdue(self, self._group.settings.first_byte_s, "http_response_timeout"))
+        interims = attempt.interims
+        try:
+            head = attempt.reply()
+        except OriginFault as fault:
+            raise self._keep(fault) from None
+        if head is None:
+            if attempt.interims > interims:
+                until_mono = self._group.clock.mono() + self._group.settings.first_byte_s
+            if not watch.ears.call(attempt.link.fd, heard, errand):
+                raise self._keep(OriginFault("closed inside a reply's head", word="http_response_incomplete"))
+            watch.waits[self] = until_mono
+        return head
+
+    def forget(self) -> None:
+        """Nobody is to be called any more."""
+        self._watch.waits.pop(self, None)
+        if self.attempt.has_link:
+            self._watch.ears.uncall(self.attempt.link.fd)
+
+    def _keep(self, fault: OriginFault) -> OriginFault:
+        self._fault = fault
+        return fault
+
+    async def resume(self) -> None:
+        """
+        Go on with what :meth:`ask_nowait` began, as far as it came.
+
+        Raises:
+            OriginFault: it could not be sent, nor to another connection.
+        """
+        self._watch.waits.pop(self, None)
+        attempt = self.attempt
+        if attempt.is_asked:
+            if attempt.has_link and attempt.link.wire.out and attempt.broken is None:
+                await flush(self, self._group.settings.between_bytes_s)
+            if attempt.broken is not None and not attempt.request_bytes:
+                await self._again(attempt.broken)
 
     # -- tunnels --------------------------------------------------------------------------------------------
 

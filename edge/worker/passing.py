@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edge.worker.session import Exchange
 
 
-async def pass_on(means: Means, errand: Errand, reason: Unstored, pieces: list[bytes] | None = None) -> None:
+async def pass_on(means: Means, errand: Errand, reason: Unstored) -> None:
     """
     Send the origin's reply as it arrives.
 
@@ -39,55 +39,18 @@ async def pass_on(means: Means, errand: Errand, reason: Unstored, pieces: list[b
         means: of the lane.
         errand: whose reply.
         reason: why it is not kept, for Cache-Status.
-        pieces: of its body that have been read already.
 
     Raises:
         Fault: the client is gone, or the reply was cut.
     """
-    if errand.x.is_given_up:
+    x, ox, coders = errand.x, errand.ox, means.coders
+    if x.is_given_up:
         raise ClientGone("the client has left")
-    rooms, coders = means.rooms, means.coders
-    x, ox, reply = errand.x, errand.ox, errand.reply
-    ask = x.known.ask
-    to_head = ask.method is Method.HEAD
-    eligible = rooms.is_coded_head(reply)
-    coding = IDENTITY
-    if eligible and not to_head and reply.framing is not Framing.NONE:
-        coding = rooms.coding_for(x.known, eligible=True)
-    hides = coding != IDENTITY and may_mix(x.known.asked, reply)
-    if hides and not rooms.config.compression.cross_site and is_from_elsewhere(x.head):
-        coding = IDENTITY
-    x.encoding = "" if coding == IDENTITY else coding.decode()
-    status = forwarded(
-        errand.plan.fwd.value,
-        fwd_status=reply.status,
-        collapsed=x.collapsed,
-        detail=None if ask.bypass is not None else reason.value,
-    )
-    head = compose_forwarded(
-        reply,
-        now_wall=rooms.now_wall,
-        cache_status=status,
-        encoding=coding,
-        eligible=eligible,
-        to_head=to_head,
-    )
-    if errand.plan.aim is not Aim.PASS and reply.status == 200 and _is_unchanged(ask, head):
-        if reply.framing is Framing.NONE:
-            ox.release()
-        else:
-            ox.kill()
-        fields = [pair for pair in head.fields if pair[0] not in {b"content-type", b"content-encoding"}]
-        x.reply(ReplyHead(304, fields))
-        x.end()
+    eligible, coding, hides = coding_of(means, errand)
+    if not open_reply(means, errand, reason, coding, eligible=eligible):
         return
-    x.reply(head)
-    if head.framing is Framing.NONE:
-        ox.release()
-        x.end()
-        return
-    coder = coders.begin(coding, reply.length, hides=hides)
-    if coder is None and not pieces:
+    coder = coders.begin(coding, errand.reply.length, hides=hides)
+    if coder is None and not errand.pieces:
         # Most replies are here whole: no scope to enter, one write.
         while data := ox.body_nowait():
             x.send_later(data)
@@ -97,9 +60,71 @@ async def pass_on(means: Means, errand: Errand, reason: Unstored, pieces: list[b
             x.end(ox.trailers)
             return
     with errand.bound():
-        for piece in pieces or ():
+        for piece in errand.pieces:
             await coders.send(x, piece, coder)
         await _stream(x, ox, coders, coder)
+
+
+def pass_whole(means: Means, errand: Errand, reason: Unstored, *, eligible: bool) -> None:
+    """Send the origin's reply, whose body is in ``errand.pieces`` to its end and is not coded by us. Never waits."""
+    x = errand.x
+    if open_reply(means, errand, reason, IDENTITY, eligible=eligible):
+        for piece in errand.pieces:
+            x.send_later(piece)
+        x.end(errand.ox.trailers)
+
+
+def coding_of(means: Means, errand: Errand) -> tuple[bool, bytes, bool]:
+    """
+    Return whether such a reply is coded for clients that ask, how it is for this one, and whether its length is blurred.
+
+    One that may mix a secret with what somebody else put into the request is not coded at all for who comes from elsewhere.
+    """
+    x, reply, rooms = errand.x, errand.reply, means.rooms
+    eligible = rooms.is_coded_head(reply)
+    if not eligible or x.known.ask.method is Method.HEAD or reply.framing is Framing.NONE:
+        return eligible, IDENTITY, False
+    coding = rooms.coding_for(x.known, eligible=True)
+    hides = coding != IDENTITY and may_mix(x.known.asked, reply)
+    if hides and not rooms.config.compression.cross_site and is_from_elsewhere(x.head):
+        return eligible, IDENTITY, False
+    return eligible, coding, hides
+
+
+def open_reply(means: Means, errand: Errand, reason: Unstored, coding: bytes, *, eligible: bool) -> bool:
+    """Send the reply's head; False if that is all of it."""
+    x, ox, reply = errand.x, errand.ox, errand.reply
+    ask = x.known.ask
+    x.encoding = "" if coding == IDENTITY else coding.decode()
+    status = forwarded(
+        errand.plan.fwd.value,
+        fwd_status=reply.status,
+        collapsed=x.collapsed,
+        detail=None if ask.bypass is not None else reason.value,
+    )
+    head = compose_forwarded(
+        reply,
+        now_wall=means.rooms.now_wall,
+        cache_status=status,
+        encoding=coding,
+        eligible=eligible,
+        to_head=ask.method is Method.HEAD,
+    )
+    if errand.plan.aim is not Aim.PASS and reply.status == 200 and _is_unchanged(ask, head):
+        if reply.framing is Framing.NONE:
+            ox.release()
+        else:
+            ox.kill()
+        fields = [pair for pair in head.fields if pair[0] not in {b"content-type", b"content-encoding"}]
+        x.reply(ReplyHead(304, fields))
+        x.end()
+        return False
+    x.reply(head)
+    if head.framing is Framing.NONE:
+        ox.release()
+        x.end()
+        return False
+    return True
 
 
 async def _stream(x: Exchange, ox: OriginExchange, coders: Coders, coder: Encoder | None) -> None:

@@ -30,6 +30,7 @@ from edge.origin.health import Health
 from edge.origin.members import Member, Members
 from edge.origin.pool import Pool, lasts_for
 from edge.worker.dial import Door
+from edge.worker.waits import SWEPT_S
 
 if TYPE_CHECKING:
     import ssl
@@ -198,6 +199,7 @@ class Group:
         fleet: what the node knows of servers.
         slot: which rows of it are our own.
         members, servers: who they are, in the same order; :meth:`become` makes them others.
+        is_patient: its deadlines are long enough to be kept by the sweep.
         keeps: connections are kept for later exchanges.
         limits_links: connections end by age or use.
         sources: the address connections come from, by family.
@@ -225,6 +227,7 @@ class Group:
         self.fleet = fleet
         self.slot = slot
         self._tls: ssl.SSLContext | None = None
+        self.is_patient = settings.first_byte_s >= SWEPT_S
         self.keeps = settings.max_idle > 0 and settings.idle_s > 0.0
         self.limits_links = settings.max_uses is not None or settings.max_age_s is not None
         self.sources = {AF_INET6 if ":" in address else AF_INET: address for address in settings.source}

@@ -78,6 +78,7 @@ class Exchange:
         known: what was worked out from it.
         scope: around what is of use to this client only, while that is being done; see :meth:`bound`.
         is_given_up: the client is gone, or was refused: nothing more is done for it.
+        gone: who is told so while no task carries it.
         started_mono: when its head was complete.
         status: of the reply's head as far as one was sent; 0 before.
         sent_bytes: body bytes handed to the connection.
@@ -89,36 +90,31 @@ class Exchange:
         leg: how often it has been handed over to another task; the task of the last leg ends it.
     """
 
-    __slots__ = (
-        "_inbox",
-        "_inbox_bytes",
-        "_lot",
-        "collapsed",
-        "complete",
-        "detail",
-        "dress",
-        "encoding",
-        "ended",
-        "head",
-        "is_given_up",
-        "known",
-        "leg",
-        "origin",
-        "origin_s",
-        "outcome",
-        "request_id",
-        "scope",
-        "sent_bytes",
-        "session",
-        "started_mono",
-        "status",
-        "stream",
-        "trailers",
-        "visit",
-        "word",
-    )
-
     is_attended = True
+
+    # Defaults live on the class: an exchange writes only what differs, a third of the cost of filling the slots.
+    scope: trio.CancelScope | None = None
+    is_given_up = False
+    gone: Callable[[Exchange], None] | None = None
+    collapsed = False
+    leg = 0
+    ended = True  # the request's body is here to its end
+    trailers: list[Field] = []  # noqa: RUF012 - never written to, only replaced
+    status = 0
+    sent_bytes = 0
+    complete = False
+    outcome = "none"
+    encoding = ""
+    origin = ""
+    origin_s = 0.0
+    request_id = b""
+    word = ""
+    detail = ""
+    visit: Visit | None = None
+    dress: Dress | None = None
+    _inbox_bytes = 0
+    _inbox: deque[bytes] = deque()  # noqa: RUF012 - as trailers
+    _lot: trio.lowlevel.ParkingLot
 
     def __init__(self, session: Session, stream: int, head: RequestHead, known: Known, started_mono: float) -> None:
         self.session = session
@@ -126,27 +122,8 @@ class Exchange:
         self.head = head
         self.known = known
         self.started_mono = started_mono
-        self.scope: trio.CancelScope | None = None
-        self.is_given_up = False
-        self.collapsed = False
-        self.leg = 0
-        self._inbox: deque[bytes] = deque()
-        self._inbox_bytes = 0
-        self._lot = trio.lowlevel.ParkingLot()
-        self.ended = head.framing is Framing.NONE  # the request's body is here to its end
-        self.trailers: list[Field] = []
-        self.status = 0
-        self.sent_bytes = 0
-        self.complete = False
-        self.outcome = "none"
-        self.encoding = ""
-        self.origin = ""
-        self.origin_s = 0.0
-        self.request_id = b""
-        self.word = ""
-        self.detail = ""
-        self.visit: Visit | None = None
-        self.dress: Dress | None = None
+        if head.framing is not Framing.NONE:
+            self.begin_body()
 
     def __repr__(self) -> str:
         return (
@@ -155,6 +132,12 @@ class Exchange:
         )
 
     # -- the request's body, from the fast lane to the slow one --------------------------------------------
+
+    def begin_body(self) -> None:
+        """Expect a body, or what the client says in a tunnel. Most requests have none, and no place for one."""
+        self.ended = False
+        self._inbox = deque()
+        self._lot = trio.lowlevel.ParkingLot()
 
     def deliver(self, data: bytes) -> None:
         """(Fast lane) Take a part of the request's body. Many crumbs are joined: each kept by itself costs 50 bytes more."""
@@ -201,6 +184,8 @@ class Exchange:
         self.is_given_up = True
         if self.scope is not None:
             self.scope.cancel()
+        elif self.gone is not None:
+            self.gone(self)
 
     def bound(self) -> Bound:
         """
@@ -303,7 +288,6 @@ class Bound:
 class Unattended(Exchange):
     """An exchange of our own: it refreshes a copy, and nobody waits for its reply."""
 
-    __slots__ = ()
     is_attended = False
 
     def __init__(self, known: Known, started_mono: float) -> None:

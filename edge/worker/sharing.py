@@ -16,7 +16,7 @@ from edge.cache.lookup import select
 from edge.errors import Fault
 from edge.exchange.decision import Fetch
 from edge.observe import names
-from edge.worker.asking import ask
+from edge.worker.asking import ask, carry
 from edge.worker.flights import State
 from edge.worker.following import follow
 from edge.worker.session import Unattended
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edge.exchange.decision import Decision
     from edge.exchange.recognise import Known
     from edge.worker.flights import Flight, Flights
-    from edge.worker.means import Means
+    from edge.worker.means import Errand, Means
     from edge.worker.session import Exchange
 
 log = logging.getLogger("edge")
@@ -80,6 +80,20 @@ def _patience(known: Known) -> int:
     """How many flights a request waits for in vain: one, but for routes where the first replies are not kept by rule."""
     policy = known.ask.policy
     return 1 if policy is None else min(policy.min_uses, MOST_PATIENCE)
+
+
+async def go_on(means: Means, errand: Errand) -> None:
+    """Carry on, in a task, what was begun without one (:mod:`~edge.worker.quick`)."""
+    flight = errand.flight
+    if flight is None:
+        with errand.x.bound():
+            await carry(means, errand)
+        return
+    assert means.flights is not None
+    try:
+        await carry(means, errand)
+    finally:
+        _end(means.flights, flight)
 
 
 async def refresh_behind(means: Means, known: Known, plan: Fetch) -> None:

@@ -1,8 +1,9 @@
 """
-The slow lane: one trio task for each exchange that must wait.
+The slow lane: one trio task for each exchange that must wait; but none where the wait is for one short answer (``quick``).
 
 It carries out what :mod:`edge.exchange` decided, through the parts beside it, which share one :class:`~edge.worker.means.Means`:
 
+    quick        asks and answers without a task where that is simple
     sharing      asks once for everyone: claims a key, joins a flight, refreshes behind
     asking       asks the origin, and sees what its head means
     confirming   what that does to a copy we have
@@ -20,7 +21,7 @@ kept is not: it ends with its reply, whoever is still waiting, since the next on
 then handed over to a task of its own, and begins another *leg*.
 
 Invariant: one task carries an exchange at a time, and the one that carries its last leg ends it in
-:meth:`SlowLane._settle`, once, whatever befell it.
+:meth:`SlowLane.settle`, once, whatever befell it.
 """
 
 from __future__ import annotations
@@ -38,9 +39,10 @@ from edge.observe import names
 from edge.reply.errors import error_reply
 from edge.worker.admitting import Admitting
 from edge.worker.coding import Coders
-from edge.worker.means import Means
+from edge.worker.means import Errand, Means
+from edge.worker.quick import Quick
 from edge.worker.session import Exchange, Phase
-from edge.worker.sharing import fetch, refresh_behind
+from edge.worker.sharing import fetch, go_on, refresh_behind
 from edge.worker.stored import send_ready, send_stored
 from edge.worker.tunnel import tunnel
 
@@ -70,6 +72,7 @@ class SlowLane:
 
     Attributes:
         carried: exchanges that have not been settled yet.
+        quick: asks what needs no task.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class SlowLane:
         self._cells = rooms.cells
         settings = rooms.config.compression
         numbers = count(1)
-        self._means = Means(
+        self.means = Means(
             rooms=rooms,
             origins=origins,
             flights=flights,
@@ -106,14 +109,41 @@ class SlowLane:
         self._admitting: Admitting | None = None
         if rooms.admission is not None:
             self._admitting = Admitting(rooms.admission)
-            self._admitting.begin(self._means)
+            self._admitting.begin(self.means)
+        self.quick = Quick(self.means, self)
 
-    def take(self, exchange: Exchange, decision: Decision) -> None:
-        """Carry *exchange* in a task of its own. Returns at once."""
+    def take(self, exchange: Exchange, decision: Decision, *, is_quick: bool = True) -> None:
+        """
+        Carry *exchange* in a task of its own, or without one where that is simple. Returns at once.
+
+        Args:
+            exchange: taken from its session's connection.
+            decision: what to do.
+            is_quick: False gives everything a task; a test compares the bytes.
+        """
         self.carried += 1
-        self._cells[names.SLOW_LANE] += 1
         self._cells[names.EXCHANGES_OPEN] += 1
+        if is_quick and type(decision) is Fetch and exchange.visit is None and self.quick.take(exchange, decision):
+            return
+        self._cells[names.SLOW_LANE] += 1
         self.nursery.start_soon(self._carry, exchange, exchange.leg, lambda: self._walk(exchange, decision))
+
+    def go_on(self, errand: Errand) -> None:
+        """Carry on, in a task, what :class:`~edge.worker.quick.Quick` has begun."""
+        self._cells[names.SLOW_LANE] += 1
+        self.nursery.start_soon(self._carry, errand.x, errand.x.leg, lambda: go_on(self.means, errand))
+
+    def finish(self, x: Exchange) -> None:
+        """Settle an exchange whose reply is whole, now or when the client has taken it."""
+        if x.session.conn.out and x.session.phase is Phase.OPEN:
+            self.nursery.start_soon(self._carry, x, x.leg, _nothing_more)
+        else:
+            self.settle(x)
+
+    def fail(self, x: Exchange, fault: Fault) -> None:
+        """End an exchange that no task carries with a fault."""
+        self._failed(x, x.leg, fault)
+        self.finish(x)
 
     def _hand_over(self, x: Exchange, walk: Callable[[], Awaitable[None]]) -> None:
         """Begin the next leg in another task: see :class:`Means`."""
@@ -137,11 +167,11 @@ class SlowLane:
             self._failed(x, leg, EdgeFault("an error of our own; see the error log"))
         finally:
             if x.leg == leg:
-                self._settle(x)
+                self.settle(x)
 
     async def _walk(self, x: Exchange, decision: Decision) -> None:
         """Carry out a decision, and what it leads to."""
-        means = self._means
+        means = self.means
         if x.visit is not None:
             decision = x.visit.hold(decision, self.rooms.now_wall)
             x.detail = x.visit.detail
@@ -213,7 +243,7 @@ class SlowLane:
             x.send(body)
         x.end()
 
-    def _settle(self, x: Exchange) -> None:
+    def settle(self, x: Exchange) -> None:
         """Every exchange ends here: one entry, and nothing left behind."""
         self.carried -= 1
         self._cells[names.EXCHANGES_OPEN] -= 1
@@ -243,3 +273,7 @@ class SlowLane:
             )
         )
         session.settled()
+
+
+async def _nothing_more() -> None:
+    """All is said; what is left is to wait until it has left."""

@@ -41,13 +41,15 @@ async def tunnel(means: Means, x: Exchange) -> None:
     assert origin is not None
     async with means.origins.exchange(origin.name, request, address_of(means, x), x.interim) as ox:
         reply = await ox.reply()
-        note(means, x, ox, reply, asked_mono)
+        errand = Errand(x, plan, None, ox, asked_mono, asked_wall)
+        errand.reply = reply
+        note(means, errand)
         if reply.status != 101:
-            await pass_on(means, Errand(x, plan, None, ox, reply, asked_wall), Unstored.METHOD)
+            await pass_on(means, errand, Unstored.METHOD)
             return
         x.status = 101
         x.session.conn.tunnel(x.stream, ReplyHead(101, end_to_end(reply.fields, reply.index), reply.reason))
-        x.ended = False
+        x.begin_body()
         x.push()
         means.cells[names.TUNNELS_OPEN] += 1
         try:

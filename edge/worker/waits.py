@@ -12,7 +12,7 @@ Source: RFC 9209 §2.3 for the words of failure.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 from trio.lowlevel import wait_readable, wait_writable
@@ -20,6 +20,8 @@ from trio.lowlevel import wait_readable, wait_writable
 from edge.errors import OriginFault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edge.clock import Clock
     from edge.worker.attempt import Attempt
     from edge.worker.ears import Ears
@@ -73,6 +75,19 @@ class Watch:
             waiter.is_overdue = True
             self.ears.wake(waiter.attempt.link.fd)
 
+    def call(self, waiter: Waiter, wait_s: float, heard: Callable[[Any], object], errand: object) -> bool:
+        """Have *heard* called with *errand* when something can be read, or after *wait_s*; False: only a task can wait here and now."""
+        now_mono = self._clock.mono()
+        if now_mono - self.swept_mono >= SWEPT_S or not self.ears.call(waiter.attempt.link.fd, heard, errand):
+            return False
+        self.waits[waiter] = now_mono + wait_s
+        return True
+
+    @staticmethod
+    def overdue(waiter: Waiter, wait_s: float, word: str) -> OriginFault:
+        """Say that nothing came in time."""
+        return OriginFault(f"{waiter.attempt.server}: nothing within {wait_s:g}s", word=word, reply=504)
+
     async def readable(self, waiter: Waiter, wait_s: float, word: str) -> None:
         """
         Wait until something can be read.
@@ -103,7 +118,7 @@ class Watch:
                     waiter.scope = None
                 attempt.unwaited = 0
                 return
-        raise OriginFault(f"{attempt.server}: nothing within {wait_s:g}s", word=word, reply=504)
+        raise self.overdue(waiter, wait_s, word)
 
 
 def rearm(waiter: Waiter, wait_s: float) -> None:
