@@ -343,7 +343,7 @@ def no_threads_no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         await trio.lowlevel.checkpoint()
         return work(*args)
 
-    async def dial(_dialler: Dialler, _door: Any, connect_s: float) -> PlainStream:
+    async def dial(_dialler: Dialler, _door: Any, connect_s: float, *_: Any) -> PlainStream:
         with trio.move_on_after(connect_s):
             return await _current().dial()
         raise OriginFault("nothing", word="connection_timeout", reply=504, retry=Retry.YES)
