@@ -45,6 +45,9 @@ from tests.kit.house import SLOTS, Pages, config_for
 from tests.kit.origin import Origin, Script
 
 DRAIN_S = 8.0
+MEMFD, EVENTFD = os.memfd_create, os.eventfd
+"""The system's own: pages and bells live as long as their process, and here they are closed with each schedule, by us alone."""
+
 PATIENCE_S = 300.0
 """Of virtual time: whoever is not done by then never will be."""
 
@@ -371,8 +374,8 @@ def no_threads_no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         patch.setattr(Dialler, "dial", dial)
         patch.setattr(Store, "open", classmethod(open_once))
         patch.setattr(Store, "close", lambda _: None)
-        patch.setattr(os, "memfd_create", remembering(os.memfd_create))  # pages and bells live as long as their process
-        patch.setattr(os, "eventfd", remembering(os.eventfd))
+        patch.setattr(os, "memfd_create", remembering(MEMFD))
+        patch.setattr(os, "eventfd", remembering(EVENTFD))
         patch.setattr(trio._core._run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
         try:
             yield
