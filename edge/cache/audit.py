@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     import lmdb
 
-    from edge.cache.copy import BodyRef
     from edge.cache.store import Store
 
 
@@ -49,9 +48,10 @@ def _faults(store: Store, txn: lmdb.Transaction) -> Iterator[str]:
                 yield f"copy {copy.copy_id} has no row"
             for coding, ref in copy.bodies.items():
                 owners[ref.body_id] = f"copy {copy.copy_id}"
-                found = _length(store, txn, ref)
-                if found != ref.length:
-                    yield f"copy {copy.copy_id} {coding.decode()}: {found} bytes of {ref.length}"
+                for start, end in ((0, ref.length),) if copy.spans is None else copy.spans:
+                    found = _length(store, txn, ref.body_id, start, end)
+                    if found != end - start:
+                        yield f"copy {copy.copy_id} {coding.decode()}: {found} bytes of {end - start} from {start} on"
     for raw, _ in txn.cursor(records.sizes):
         if ID.unpack(raw)[0] not in rows:
             yield f"row {ID.unpack(raw)[0]} has no copy"
@@ -68,11 +68,11 @@ def _faults(store: Store, txn: lmdb.Transaction) -> Iterator[str]:
         yield f"body {body_id} belongs to nobody"
 
 
-def _length(store: Store, txn: lmdb.Transaction, ref: BodyRef) -> int:
-    """Return how many bytes of a body are there in a row from its beginning."""
+def _length(store: Store, txn: lmdb.Transaction, body_id: int, start: int, end: int) -> int:
+    """Return how many bytes of a body are there in a row from *start*, where a chunk begins."""
     length = 0
-    for number in range(-(-ref.length // store.chunk_bytes)):
-        data = txn.get(CHUNK.pack(ref.body_id, number), None, store._records.chunks)
+    for number in range(start // store.chunk_bytes, -(-end // store.chunk_bytes)):
+        data = txn.get(CHUNK.pack(body_id, number), None, store._records.chunks)
         if data is None:
             break
         length += len(data)

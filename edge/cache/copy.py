@@ -18,7 +18,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Buffer, Iterable
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Changes when records written before could not be read any more; a store of another format is started anew."""
 
 IDENTITY: Final = b"identity"
@@ -66,6 +66,8 @@ class Copy(msgspec.Struct, array_like=True, gc=False):
         length: the identity body's bytes.
         bodies: by content coding; ``identity`` (the origin's own bytes, coded by it or not) is always there.
         stored_wall: when it was first stored.
+        spans: the bytes of the identity body that are there (:mod:`edge.cache.spans`); None: all of them, the usual case. Such a
+            copy has no other coding.
     """
 
     copy_id: int
@@ -92,6 +94,7 @@ class Copy(msgspec.Struct, array_like=True, gc=False):
     length: int
     bodies: dict[bytes, BodyRef]
     stored_wall: float
+    spans: tuple[tuple[int, int], ...] | None = None
 
     @property
     def age_base_wall(self) -> float:

@@ -28,8 +28,11 @@ import struct
 from random import getrandbits
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from edge.cache import evict
-from edge.cache.copy import BodyRef, Copy, decode_copies, encode_copies
+from edge.cache.combine import may_combine
+from edge.cache.copy import IDENTITY, BodyRef, Copy, decode_copies, decode_copy, encode_copies
 from edge.cache.purge import NONE_STAND, Purge, Standing, decode_purges, encode_purges
 from edge.cache.storing import NotStored, Unstored, not_stored
 
@@ -172,7 +175,7 @@ class Records:
         for other in self.read_copies(txn, copy.key):
             if other.vary != copy.vary:
                 kept.append(other)
-            elif other.request_wall > copy.request_wall and not other.is_invalid:
+            elif other.request_wall > copy.request_wall and not other.is_invalid and not _completes(copy, other):
                 return not_stored(Unstored.SUPERSEDED)
             else:
                 self.remove(txn, other, copy.response_wall)
@@ -186,7 +189,10 @@ class Records:
 
     def note_size(self, txn: lmdb.Transaction, copy: Copy) -> None:
         """Write the row that the keeper goes by."""
-        size = sum(self._footprint(ref.length) for ref in copy.bodies.values()) + _HEAD_BYTES
+        if copy.spans is None:
+            size = sum(self._footprint(ref.length) for ref in copy.bodies.values()) + _HEAD_BYTES
+        else:
+            size = sum(self._footprint(end - start) for start, end in copy.spans) + _HEAD_BYTES
         row = SIZE.pack(copy.key, size, evict.second_of(copy.stored_wall), evict.second_of(evict.dead_wall(copy)))
         txn.put(ID.pack(copy.copy_id), row, db=self.sizes)
 
@@ -199,6 +205,31 @@ class Records:
                 for number in range(-(-ref.length // self.chunk_bytes)):
                     txn.delete(CHUNK.pack(ref.body_id, number), db=self.chunks)
         txn.delete(ID.pack(copy.copy_id), db=self.sizes)
+
+    def adopt(self, txn: lmdb.Transaction, key: bytes, progress: Progress) -> Copy | None:
+        """
+        Make a copy of what has landed of a fill that will not be ended, if the rest can be fetched behind it.
+
+        One per transaction: the copy's id is the transaction's number.
+
+        Returns:
+            The copy, of which parts are stored; None if what has landed is of no use.
+        """
+        head = txn.get(key, None, self.heads)
+        if head is None:
+            return None
+        draft = decode_copy(head)
+        landed = progress.landed_bytes
+        if landed != draft.length:
+            landed -= landed % self.chunk_bytes
+        if not may_combine(draft) or not 0 < landed <= draft.length:
+            return None
+        bodies = {IDENTITY: BodyRef(progress.body_id, draft.length)}
+        stored = ((0, landed),) if landed < draft.length else None
+        if any(other.vary == draft.vary and other.spans is None for other in self.read_copies(txn, key)):
+            return None  # one that is whole, stale as it may be, is of more use when the origin is gone
+        placed = self.place(txn, msgspec.structs.replace(draft, copy_id=txn.id(), bodies=bodies, spans=stored))
+        return placed if isinstance(placed, Copy) else None
 
     def bury(self, txn: lmdb.Transaction, body_id: int, now_wall: float) -> None:
         """Give a body up: the keeper removes it, when nobody can be reading it any more."""
@@ -217,6 +248,15 @@ class Records:
             for number, start in enumerate(range(0, len(data), chunk)):
                 txn.put(CHUNK.pack(body_id, number), view[start : start + chunk], db=self.chunks)
         return BodyRef(body_id, len(data))
+
+    def write_part(self, txn: lmdb.Transaction, body_id: int, start: int, data: bytes | memoryview) -> None:
+        """Write a part of a body: it begins with a chunk, and ends with one or with the body."""
+        chunk = self.chunk_bytes
+        first, off = divmod(start, chunk)
+        assert not off, "a part begins where a chunk does"
+        view = memoryview(data)
+        for number, at in enumerate(range(0, len(view), chunk), first):
+            txn.put(CHUNK.pack(body_id, number), view[at : at + chunk], db=self.chunks)
 
     def append(self, txn: lmdb.Transaction, progress: Progress, data: bytes) -> None:
         """Write behind what has landed; the last chunk is completed in place."""
@@ -255,3 +295,8 @@ class Records:
         """Return about how many bytes of pages a body takes: what fits twice in a page shares one."""
         whole, rest = divmod(length, self.chunk_bytes)
         return whole * self.page_bytes + (self.page_bytes if rest > self.chunk_bytes // 2 else rest)
+
+
+def _completes(copy: Copy, other: Copy) -> bool:
+    """Whether *copy* is all of what parts are stored of as *other*, though that was asked for later."""
+    return other.spans is not None and copy.spans is None and may_combine(other) and copy.etag == other.etag

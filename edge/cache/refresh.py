@@ -178,6 +178,7 @@ def refresh(ask: Ask, copy: Copy, reply: ReplyHead, *, request_wall: float, resp
     fresh.length = copy.length
     fresh.bodies = copy.bodies
     fresh.stored_wall = copy.stored_wall
+    fresh.spans = copy.spans
     if fresh.etag is None:
         fresh.etag = copy.etag
     if fresh.last_modified is None:

@@ -391,7 +391,8 @@ class Store:
                 if older.state is FillState.FILLING:
                     if is_alive(older):
                         return not_stored(Unstored.STORE_BUSY)
-                    self._records.bury(txn, older.body_id, copy.response_wall)
+                    if self._records.adopt(txn, copy.key, older) is None:
+                        self._records.bury(txn, older.body_id, copy.response_wall)
             progress = Progress(txn.id() << 4, os.getpid(), self._ticks, FillState.FILLING, 0, copy.response_wall)
             txn.put(copy.key, progress.write(), db=self._records.fills)
             txn.put(copy.key, encode_copy(copy), db=self._records.heads)
@@ -439,7 +440,9 @@ class Store:
             mine = next((other for other in copies if other.copy_id == old.copy_id), None)
             if mine is None or self._records.refusal(txn, new) is not None:
                 return None
-            changed = msgspec.structs.replace(new, copy_id=mine.copy_id, bodies=mine.bodies, length=mine.length)
+            changed = msgspec.structs.replace(
+                new, copy_id=mine.copy_id, bodies=mine.bodies, length=mine.length, spans=mine.spans
+            )
             kept = [other for other in copies if other is not mine]
             for other in kept:
                 if other.vary == changed.vary:  # a 304 may have changed what selects
@@ -596,10 +599,11 @@ class Store:
             key, progress = fill.copy.key, fill.progress
             data = txn.get(key, None, self._records.fills)
             if data is not None and Progress.read(bytes(data)).body_id == progress.body_id:
+                if self._records.adopt(txn, key, progress) is None:
+                    self._records.bury(txn, progress.body_id, UNDATED)
                 txn.put(key, progress.ended(FillState.FAILED).write(), db=self._records.fills)
-                self._records.bury(txn, progress.body_id, UNDATED)
 
-        self._changed((), change)
+        self._changed((key_hash(fill.copy.key),), change)
         if self._bells is not None:
             self._bells.ring_all()
 

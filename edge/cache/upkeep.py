@@ -147,6 +147,10 @@ class Upkeep:
         if not (fills or tombs or graves):
             return 0
 
+        for key, seen in fills:
+            if seen.state is FillState.FILLING:
+                self._adopt(key, seen, now_wall)
+
         def change(txn: lmdb.Transaction) -> int:
             for key, seen in fills:
                 data = txn.get(key, None, records.fills)
@@ -171,6 +175,15 @@ class Upkeep:
         if store._bells is not None and any(seen.state is FillState.FILLING for _, seen in fills):
             store._bells.ring_all()
         return count if isinstance(count, int) else 0
+
+    def _adopt(self, key: bytes, seen: Progress, now_wall: float) -> None:
+        """Make a copy of what a dead process has left, if the rest can be fetched behind it."""
+
+        def change(txn: lmdb.Transaction) -> None:
+            if txn.get(key, None, self._records.fills) == seen.write() and self._records.adopt(txn, key, seen):
+                txn.put(key, seen.ended(FillState.FAILED, now_wall).write(), db=self._records.fills)
+
+        self._store._changed((key_hash(key),), change)
 
     def _orphans(
         self, txn: lmdb.Transaction, alive: Callable[[Progress], bool], before_wall: float
