@@ -5,11 +5,12 @@ Three kinds of module, never mixed:
 
 - *policy*, pure: ``key`` and ``vary`` (what is the same request), ``ask`` (what a request says to a cache),
   ``policy`` (what an operator has ruled for a route), ``targeted`` and ``freshness`` (how long a reply is good), ``storing`` (may it be kept), ``lookup`` (may a copy be used),
-  ``refresh`` (what a 304, a HEAD or an unsafe method does to copies), ``purge`` (what an operator takes back), ``evict`` (what
+  ``refresh`` (what a 304, a HEAD or an unsafe method does to copies), ``combine`` (may parts be put together), ``spans`` (which bytes are there, and what is asked for), ``purge`` (what an operator takes back), ``evict`` (what
   goes first). Heads and numbers in, a decision with its reason out. None of them raises on any bytes a peer may send.
 - *shapes*: ``copy``, what a stored reply is, and its encoding.
 - *store*: LMDB, one environment for every process of the edge. ``store`` is what the others call, ``fill`` a body on its way in,
-  ``records`` how both lie in the database, ``door`` who may open it and when it is trusted; ``upkeep`` and ``keeper``, the process
+  ``records`` how both lie in the database, ``door`` who may open it and when it is trusted, ``parts`` a copy of which
+  parts are there; ``upkeep`` and ``keeper``, the process
   that keeps it in bounds; ``audit``, whether all of it is true.
 
 Refuses to know sockets, clocks, which route a request takes, and encodings' bytes. A reason not to store, to bypass or to miss

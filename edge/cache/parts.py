@@ -17,6 +17,7 @@ import msgspec
 from edge.cache import evict, spans
 from edge.cache.combine import may_combine, validator_of
 from edge.cache.copy import IDENTITY, BodyRef
+from edge.cache.fill import FillState, is_alive
 from edge.cache.key import key_hash
 from edge.cache.storing import NotStored, Unstored, not_stored
 
@@ -121,7 +122,16 @@ class Parts:
             self._records.note_size(txn, grown)
             return grown
 
-        grown = self._store._wished(len(data), self._store._changed(hashes, change))
-        if self._store._bells is not None and not isinstance(grown, NotStored):
-            self._store._bells.ring_all()
-        return grown
+        return self._store._wished(len(data), self._store._changed(hashes, change))
+
+    def adopt(self, key: bytes) -> None:
+        """Make a copy of what a process that is dead has left of a fill of *key*, without waiting for the keeper to do so."""
+        seen = self._store.progress_of(key)
+        if seen is None or seen.state is not FillState.FILLING or is_alive(seen):
+            return
+
+        def change(txn: lmdb.Transaction) -> None:
+            if txn.get(key, None, self._records.fills) == seen.write() and self._records.adopt(txn, key, seen):
+                txn.put(key, seen.ended(FillState.FAILED).write(), db=self._records.fills)
+
+        self._store._changed((key_hash(key),), change)

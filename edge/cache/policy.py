@@ -44,6 +44,33 @@ and are no errors.
 """
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stopping:
+    """
+    When a fetch that is being stored is given up, once everybody who waited for it has left.
+
+    Attributes:
+        is_on: False: never.
+        left_bytes: it is finished if no more than these are missing.
+        percent: it is finished if so much of it has landed.
+
+    Source: Squid's ``quick_abort_max`` and ``quick_abort_pct``. nginx and Varnish finish what they store in any case.
+    """
+
+    is_on: bool = False
+    left_bytes: int = 1 << 20
+    percent: int = 95
+
+    def stops(self, landed: int, length: int) -> bool:
+        """Whether to give up a body of *length* bytes (0: unknown, then it is never nearly there) of which *landed* are here."""
+        return self.is_on and not (
+            length and (length - landed <= self.left_bytes or landed * 100 >= length * self.percent)
+        )
+
+
+NEVER_STOPPING: Final = Stopping()
+
+
 class RoutePolicy:
     """
     One route's rules. Names of fields are in lower case; names of cookies and parameters as they are, where a ``*`` at the end
@@ -66,6 +93,8 @@ class RoutePolicy:
         min_uses: how often a reply must have been fetched before it is kept.
         max_object: bytes; None: as everywhere.
         mark: sets keys apart from other routes' for the same address; empty: the address alone leads to this one.
+        keeps_parts: a range of what is not stored is asked for as such, and kept.
+        stopping: when a fetch that is being stored is given up because nobody waits for it any more.
 
     Attributes:
         selects: what is added to the selecting fields, sorted.
@@ -86,10 +115,12 @@ class RoutePolicy:
         "_query_sort",
         "_status_ttl",
         "_ttl_s",
+        "keeps_parts",
         "max_object",
         "min_uses",
         "selects",
         "sie_s",
+        "stopping",
         "strip_cookies",
         "swr_s",
     )
@@ -117,6 +148,8 @@ class RoutePolicy:
         min_uses: int = 1,
         max_object: int | None = None,
         mark: bytes = b"",
+        keeps_parts: bool = True,
+        stopping: Stopping = NEVER_STOPPING,
     ) -> None:
         self._is_on = is_on
         self._ttl_s = ttl_s
@@ -136,6 +169,8 @@ class RoutePolicy:
         self._bypass_cookies = _pattern(bypass_cookies)
         self.min_uses = min_uses
         self.max_object = max_object
+        self.keeps_parts = keeps_parts
+        self.stopping = stopping
         self.selects = tuple(sorted({*key_headers, *(COOKIE + name for name in self._key_cookies)}))
         self._mark = b"\0".join((*self.selects, b"", mark) if mark else self.selects)
 

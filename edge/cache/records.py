@@ -12,7 +12,8 @@ Layout, by database:
 - ``graves``: body id → when it was given up. A body longer than WHOLE_BYTES is not removed with its copy but buried for
   a while, so that nobody's download is cut off because a newer reply has arrived; the keeper clears graves.
 - ``wishes``: what was refused for want of room, so that the keeper makes some; one record.
-- ``tombs``: key → when it was purged or invalidated. A reply that was asked for before is not stored after.
+- ``tombs``: key → when it was purged or invalidated. A reply that was asked for before is not stored after. Very many become one purge
+  of everything that has been dealt with.
 - ``purges``: the purges of more than one key that stand (:mod:`edge.cache.purge`): one record with all of them, and one with its
   version, so that a process reads them again only when they have changed.
 
@@ -33,7 +34,7 @@ import msgspec
 from edge.cache import evict
 from edge.cache.combine import may_combine
 from edge.cache.copy import IDENTITY, BodyRef, Copy, decode_copies, decode_copy, encode_copies
-from edge.cache.purge import NONE_STAND, Purge, Standing, decode_purges, encode_purges
+from edge.cache.purge import NONE_STAND, Purge, Standing, What, added, decode_purges, encode_purges
 from edge.cache.storing import NotStored, Unstored, not_stored
 
 if TYPE_CHECKING:
@@ -67,6 +68,9 @@ VERSION: Final = b"version"
 
 UNDATED: Final = 0.0
 """When something ended whose end had no clock at hand; the keeper dates it when it sees it first."""
+
+MOST_TOMBS: Final = 65536
+"""Keys that are remembered as purged or invalidated one by one: some 4 MiB; fewer in a small store."""
 
 _HEAD_BYTES: Final = 512
 """About what a copy's head and rows take."""
@@ -139,6 +143,22 @@ class Records:
         return None
 
     # Purges.
+
+    def note_purge(self, txn: lmdb.Transaction, key: bytes, now_wall: float) -> None:
+        """
+        Have nothing stored under *key* any more that was asked for before *now_wall*.
+
+        One small record, the key's tomb. When there are very many of them (whoever can have unsafe requests answered can bring about as
+        many as he likes) all become one that refuses whatever was asked for before: at worst a reply is not stored that might
+        have been.
+        """
+        if txn.stat(self.tombs)["entries"] >= most_tombs(self.size) and txn.get(key, None, self.tombs) is None:
+            everything = added(self.standing(txn).purges, Purge(What.ALL, b"", now_wall, is_swept=True))
+            if everything is not None:
+                self.write_purges(txn, everything)
+                txn.drop(self.tombs, delete=False)
+                return
+        txn.put(key, WHEN.pack(now_wall), db=self.tombs)
 
     def standing(self, txn: lmdb.Transaction) -> Standing:
         """Return the purges that stand. Cost: 0.3 µs while they do not change."""
@@ -295,6 +315,11 @@ class Records:
         """Return about how many bytes of pages a body takes: what fits twice in a page shares one."""
         whole, rest = divmod(length, self.chunk_bytes)
         return whole * self.page_bytes + (self.page_bytes if rest > self.chunk_bytes // 2 else rest)
+
+
+def most_tombs(size: int) -> int:
+    """Return how many tombs a store of *size* may hold: three hundredths of it at most."""
+    return max(64, min(MOST_TOMBS, size // 2048))
 
 
 def _completes(copy: Copy, other: Copy) -> bool:

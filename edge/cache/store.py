@@ -468,7 +468,7 @@ class Store:
             for copy in copies:
                 self._records.remove(txn, copy, now_wall)
             self._records.write_copies(txn, key, [])
-            txn.put(key, WHEN.pack(now_wall), db=self._records.tombs)
+            self._records.note_purge(txn, key, now_wall)
             return len(copies)
 
         return self._changed((key_hash(key),), change)
@@ -543,7 +543,7 @@ class Store:
                 self._records.write_copies(txn, key, copies)
                 for copy in copies:
                     self._records.note_size(txn, copy)
-            txn.put(key, WHEN.pack(now_wall), db=self._records.tombs)
+            self._records.note_purge(txn, key, now_wall)
             return len(copies)
 
         return self._changed((key_hash(key),), change)

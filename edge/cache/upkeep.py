@@ -20,6 +20,7 @@ from edge.cache import evict
 from edge.cache.copy import decode_copies
 from edge.cache.fill import FillState, Progress
 from edge.cache.key import key_hash
+from edge.cache.parts import Parts
 from edge.cache.records import CHUNK, ID, ROOM, SIZE, SIZE_ROW, UNDATED, WHEN
 
 if TYPE_CHECKING:
@@ -37,11 +38,12 @@ PORTION: Final = 256
 class Upkeep:
     """The keeper's side of *store*."""
 
-    __slots__ = ("_records", "_store")
+    __slots__ = ("_parts", "_records", "_store")
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._records = store._records
+        self._parts = Parts(store)
 
     def rows(self, after: int, limit: int, used: Callable[[int], int]) -> list[evict.Row]:
         """
@@ -149,7 +151,7 @@ class Upkeep:
 
         for key, seen in fills:
             if seen.state is FillState.FILLING:
-                self._adopt(key, seen, now_wall)
+                self._parts.adopt(key)
 
         def change(txn: lmdb.Transaction) -> int:
             for key, seen in fills:
@@ -175,15 +177,6 @@ class Upkeep:
         if store._bells is not None and any(seen.state is FillState.FILLING for _, seen in fills):
             store._bells.ring_all()
         return count if isinstance(count, int) else 0
-
-    def _adopt(self, key: bytes, seen: Progress, now_wall: float) -> None:
-        """Make a copy of what a dead process has left, if the rest can be fetched behind it."""
-
-        def change(txn: lmdb.Transaction) -> None:
-            if txn.get(key, None, self._records.fills) == seen.write() and self._records.adopt(txn, key, seen):
-                txn.put(key, seen.ended(FillState.FAILED, now_wall).write(), db=self._records.fills)
-
-        self._store._changed((key_hash(key),), change)
 
     def _orphans(
         self, txn: lmdb.Transaction, alive: Callable[[Progress], bool], before_wall: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edge.clock import SYSTEM
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from edge.cli.operator import Operator
+
+
+MOST_SPANS: Final = 20
+"""Parts of one copy that are listed; a program gets all of them."""
 
 
 def stats(operator: Operator, *, as_json: bool) -> int:
@@ -70,9 +74,12 @@ def ls(operator: Operator, which: Sequence[tuple[str, str]], *, as_json: bool) -
 def line(copy: dict[str, Any]) -> str:
     """Return a copy as one line of :func:`ls`."""
     state = copy["state"].partition(",")[0].partition(" ")[0]
+    codings = (
+        ",".join(copy["codings"]) if copy["parts"] is None else f"in part, {part(copy['stored_bytes'], copy['bytes'])}"
+    )
     return (
         f"{copy['status']:<7}{span(copy['age_s']):>8}{span(copy['ttl_s']):>9}{size(copy['bytes']):>11}{copy['uses']:>9}  "
-        f"{state:<8}{','.join(copy['codings']):<18}{copy['url']}"
+        f"{state:<8}{codings:<18}{copy['url']}"
     )
 
 
@@ -113,6 +120,10 @@ def _facts(copy: dict[str, Any]) -> Iterable[tuple[str, str]]:
     if stale := [says for says, holds in windows if holds]:
         yield "stale use", ", ".join(stale)
     yield "codings", ", ".join(f"{coding} {size(length)}" for coding, length in copy["codings"].items())
+    if copy["parts"] is not None:
+        spans = ", ".join(f"{start}-{end - 1}" for start, end in copy["parts"][:MOST_SPANS])
+        more = f" and {len(copy['parts']) - MOST_SPANS} more" if len(copy["parts"]) > MOST_SPANS else ""
+        yield "in part", f"{size(copy['stored_bytes'])} of {size(copy['bytes'])}: bytes {spans or 'none'}{more}"
     for name, value in copy["vary"].items():
         yield "for", f"{name} {'not sent' if value is None else repr(value)}"
     if copy["tags"]:

@@ -300,6 +300,12 @@ def _route_caches(parts: Parts) -> Iterator[Disagreement]:
             yield Disagreement(
                 (*key, "query"), 'nothing is left of the query; expected query = "all" beside the other query settings'
             )
+        if rules.on_leave == "finish":
+            for name in ("finish_left", "finish_percent"):
+                if getattr(rules, name) != getattr(RouteCache(), name):
+                    yield Disagreement(
+                        (*key, name), 'every fetch is finished already; expected on_leave = "stop" beside it', WARNING
+                    )
         for size in (store.size for store in stores):
             if rules.max_object is not None and rules.max_object > size:
                 yield Disagreement(

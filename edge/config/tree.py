@@ -568,6 +568,32 @@ class RouteCache:
         most=1 << 40,
         example='"1 GiB"',
     )
+    parts: bool = setting(
+        kinds.Boolean(),
+        "Whether a range of what is not stored is asked for as such (in whole slices of 1 MiB), kept, and the rest fetched when "
+        "it is wanted; false: everything is fetched whole.",
+        default=True,
+    )
+    on_leave: Literal["finish", "stop"] = setting(
+        kinds.Choice("finish", "stop"),
+        "What becomes of a fetch that is being stored when everybody who waited for it has left: it is finished, or stopped "
+        "unless it is nearly there. Of what is stopped the part that has come is kept where a strong validator allows.",
+        default="finish",
+    )
+    finish_left: int = setting(
+        kinds.Size(),
+        "With on_leave = stop: nearly there is what misses no more than this.",
+        default=1 * MIB,
+        least=0,
+        most=1 << 40,
+    )
+    finish_percent: int = setting(
+        kinds.Integer(),
+        "With on_leave = stop: or of what so much has come, where the length is known.",
+        default=95,
+        least=1,
+        most=100,
+    )
 
 
 @table

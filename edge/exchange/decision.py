@@ -1,10 +1,11 @@
 """
-What can be done with a request: one value of seven kinds.
+What can be done with a request: one value of eight kinds.
 
     Admit        somebody must be asked first whether it may pass
     Answer       the edge's own words: a redirect, a refusal, an operator's page
     Serve        a copy that is ready in memory
     Stored       a copy whose body, or whose coding, must first be got from the store
+    Combine      a copy of which parts are stored: what is missing of what is wanted is asked of the origin
     ServeStale   a copy that is stale and may be used while it is refreshed
     Fetch        ask the origin
     Tunnel       ask the origin for another protocol and carry its bytes
@@ -23,6 +24,7 @@ from edge.origin.request import Aim
 
 if TYPE_CHECKING:
     from edge.cache.copy import Copy
+    from edge.cache.spans import Span
     from edge.exchange.admission import Visit
     from edge.message.head import ReplyHead
     from edge.reply.prepared import Prepared
@@ -101,6 +103,7 @@ class Fetch:
         others: copies for other selecting fields, whose tags may save the body.
         shared: others who want the same may join, and the reply may be stored.
         stamp: of the key when the cache was asked; while it stands, so does this decision.
+        part: only these bytes are asked for; None: all of it, or what the client asked for.
     """
 
     aim: Aim
@@ -109,13 +112,28 @@ class Fetch:
     others: list[Copy] = field(default_factory=list)
     shared: bool = False
     stamp: int = -1
+    part: Span | None = None
+
+
+@dataclass(slots=True)
+class Combine:
+    """
+    Send from a copy of which parts are stored, and fetch what is missing.
+
+    Attributes:
+        copy: as it was when the cache was asked; parts may have been added.
+        cache_status: what to say instead of a hit, or of ``partial`` where something is missing.
+    """
+
+    copy: Copy
+    cache_status: bytes | None = None
 
 
 @dataclass(slots=True)
 class ServeStale:
     """Use *stored* now; carry out *refresh* behind it, once per node."""
 
-    stored: Serve | Stored
+    stored: Serve | Stored | Combine
     refresh: Fetch
 
 
@@ -124,4 +142,4 @@ class Tunnel:
     """Ask the origin for the protocol in the head's ``upgrade``."""
 
 
-Decision = Admit | Answer | Serve | Stored | ServeStale | Fetch | Tunnel
+Decision = Admit | Answer | Serve | Stored | Combine | ServeStale | Fetch | Tunnel

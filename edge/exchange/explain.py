@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final
 
-from edge.cache.ask import Bypassed
+from edge.cache.ask import Bypassed, Method
 from edge.cache.copy import IDENTITY, Copy
 from edge.cache.fill import FillState
 from edge.cache.freshness import Basis, control_of, lifetime
 from edge.cache.lookup import Hit, Miss, Stale, Unmet, Why, lookup, select
 from edge.cache.refresh import conditions
+from edge.cache.spans import count, run_end
 from edge.cache.storing import NUMBER, NotStored, Unstored, may_store
 from edge.errors import ClientFault
 from edge.exchange.answering import shown
@@ -35,6 +36,7 @@ from edge.http.limits import HeadLimits
 from edge.message.dates import format_date
 from edge.message.head import Framing, ReplyHead
 from edge.message.headers import is_token
+from edge.message.ranges import UNSATISFIABLE, parse_range
 from edge.origin.request import Aim
 
 if TYPE_CHECKING:
@@ -373,11 +375,33 @@ def _weighed(found: Hit | Stale | Miss, account: Account) -> None:
 def _served(rooms: Rooms, known: Known, found: Hit, account: Account) -> None:
     ask, copy = known.ask, found.copy
     coding = _coded(rooms, known, copy, account)
+    if copy.spans is not None:
+        _combined(ask, copy, coding, account)
+        return
     if ask.is_conditional and copy.status == 200:
         account.say("compose", "if the client's own copy still stands, it gets a 304 and no body", "RFC 9110 §13.2.2")
     if ask.range is not None and copy.status == 200:
         account.say("compose", "the range is cut from the copy", "RFC 9110 §14.2")
     account.end(f"hit; ttl={int(found.ttl)}" + ("" if coding == IDENTITY else f", as {coding.decode()}"))
+
+
+def _combined(ask: Ask, copy: Copy, coding: bytes, account: Account) -> None:
+    """Say what is missing of a copy of which parts are stored."""
+    assert copy.spans is not None
+    account.say("weigh", f"{count(copy.spans)} of its {copy.length} bytes are stored", "RFC 9111 §3.3")
+    asked = parse_range(ask.range, copy.length) if coding == IDENTITY and ask.method is Method.GET else None
+    if asked is UNSATISFIABLE:
+        account.end("hit; there are no such bytes: 416")
+        return
+    pieces = asked or [(0, copy.length)]
+    missing = [start for start, end in pieces if run_end(copy.spans, start, copy.length) < end]
+    if not missing or ask.method is Method.HEAD:
+        account.end("hit, from the parts that are stored")
+        return
+    account.say(
+        "fetch", "what is missing is asked for with If-Range, and stored beside it", "RFC 9110 §13.1.5, §15.3.7"
+    )
+    account.end("fwd=partial")
 
 
 def _coded(rooms: Rooms, known: Known, copy: Copy, account: Account) -> bytes:
@@ -396,7 +420,7 @@ def _coded(rooms: Rooms, known: Known, copy: Copy, account: Account) -> bytes:
 def _fetched(rooms: Rooms, known: Known, found: Stale | Miss, account: Account) -> None:
     """Say how the origin would be asked, and what stands in the way of storing its reply."""
     ask = known.ask
-    fetch = fetch_for(known, found)
+    fetch = fetch_for(known, found, rooms.slice_bytes)
     assert rooms.store is not None
     noted = rooms.shunned.noted(ask.hash)
     if noted is not None and (reason := _REASON.get(noted[0])) is not None:
@@ -423,6 +447,12 @@ def _fetched(rooms: Rooms, known: Known, found: Stale | Miss, account: Account) 
         )
     else:
         account.say("fetch", "the request is passed on as it is", "RFC 9111 §4, §5.2.1.5")
+    if fetch.part is not None:
+        account.say(
+            "fetch",
+            f"of what is longer only the bytes {fetch.part[0]}-{fetch.part[1] - 1} are asked for, whole slices around the range",
+            "RFC 9110 §14.2, [route.cache] parts",
+        )
     if not fetch.shared:
         account.say("fetch", "its reply is for this client alone", "RFC 9111 §3")
     elif rooms.shunned.is_shunned(ask.hash, rooms.now_s):

@@ -13,6 +13,7 @@ from edge.cache.ask import Ask, Method
 from edge.cache.fill import FillState
 from edge.cache.lookup import Hit, weigh
 from edge.cache.purge import Purge, Standing, What, tags_of
+from edge.cache.spans import count
 from edge.exchange.answering import shown
 from edge.exchange.purging import Misread, address_of, read_selection
 
@@ -58,7 +59,8 @@ def summary(copy: Copy, now_wall: float, recency: Recency) -> dict[str, Any]:
         "age_s": int(age),
         "ttl_s": int(copy.lifetime_s - age),
         "bytes": copy.length,
-        "stored_bytes": sum(ref.length for ref in copy.bodies.values()),
+        "stored_bytes": sum(ref.length for ref in copy.bodies.values()) if copy.spans is None else count(copy.spans),
+        "parts": None if copy.spans is None else [list(span) for span in copy.spans],
         "codings": {coding.decode("latin-1"): ref.length for coding, ref in copy.bodies.items()},
         "vary": {shown(name): None if value is None else shown(value) for name, value in copy.vary},
         "tags": sorted(shown(tag) for tag in tags_of(copy.fields)),

@@ -15,10 +15,11 @@ from weakref import ref
 
 from edge.cache.copy import IDENTITY
 from edge.cache.lookup import Fwd, Hit, Miss, Stale, Unmet, lookup
+from edge.cache.parts import Parts
 from edge.compress.eligible import Rules, is_eligible
 from edge.exchange.admission import Admission
 from edge.exchange.decide import fetch_for, unmet, without_cache
-from edge.exchange.decision import Answer, Decision, Fetch, Serve, ServeStale, Stored
+from edge.exchange.decision import Answer, Combine, Decision, Fetch, Serve, ServeStale, Stored
 from edge.exchange.memory import GONE, Memory
 from edge.exchange.purging import Purger, orders_of
 from edge.exchange.recognise import Door, Known, recognise
@@ -64,6 +65,8 @@ class Rooms:
     Attributes:
         config: frozen.
         store: None when there is no cache.
+        parts: what is stored in part there; None when there is no cache.
+        slice_bytes: of a body of unknown length.
         cells: this slot's counters.
         steering: the routes and their rules.
         uses: how often keys were fetched; None: nobody counts.
@@ -88,10 +91,12 @@ class Rooms:
         "memory",
         "now_s",
         "now_wall",
+        "parts",
         "purger",
         "recency",
         "record",
         "shunned",
+        "slice_bytes",
         "stamps",
         "steering",
         "store",
@@ -118,6 +123,8 @@ class Rooms:
     ) -> None:
         self.config = config
         self.store = store
+        self.parts = None if store is None else Parts(store)
+        self.slice_bytes = 0 if self.parts is None else self.parts.slice_bytes()
         self.stamps = stamps
         self.recency = recency
         self.shunned = shunned
@@ -208,11 +215,11 @@ class Rooms:
             decision = self.with_copy(known, found.copy, stamp)
             if decision is not None:
                 return decision
-            return fetch_for(known, Miss(Fwd.MISS, []))
+            return fetch_for(known, Miss(Fwd.MISS, []), self.slice_bytes)
         if type(found) is Unmet:
             return unmet(known, self.now_wall)
         assert isinstance(found, Stale | Miss)
-        fetch = fetch_for(known, found)
+        fetch = fetch_for(known, found, self.slice_bytes)
         fetch.stamp = stamp
         if fetch.shared and (self.store is None or self.shunned.is_shunned(ask.hash, self.now_s)):
             fetch.shared = False
@@ -243,7 +250,7 @@ class Rooms:
             self.memory.learn(key, stamp, copies)
         return copies
 
-    def with_copy(self, known: Known, copy: Copy, stamp: int | None) -> Serve | Stored | None:
+    def with_copy(self, known: Known, copy: Copy, stamp: int | None) -> Serve | Stored | Combine | None:
         """
         Choose the coding of *copy* for this request; None if its body is gone.
 
@@ -257,6 +264,8 @@ class Rooms:
         coding = self.coding_for(known, eligible=eligible)
         self.recency.touch(copy.copy_id, self.now_s)
         self.recency.count(copy.copy_id)
+        if copy.spans is not None:
+            return Combine(copy)
         serve = self.memory.ready(copy, coding, stamp)
         if serve is None:
             body_ref = copy.bodies.get(coding)

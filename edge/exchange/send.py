@@ -168,6 +168,7 @@ def shape(
     length: int | None,
     eligible: bool,
     cache_status: bytes | None = None,
+    in_order: bool = False,
 ) -> Shaped:
     """
     Compose the reply that *copy* gives to this request: whole, partial, 304, 416 or a head alone.
@@ -180,6 +181,7 @@ def shape(
         length: of that body; None while it is still landing.
         eligible: it is coded for clients that ask.
         cache_status: what to say instead of a plain hit.
+        in_order: several ranges are sent in the order of the body.
     """
     ask = known.ask
     to_head = ask.method is Method.HEAD
@@ -211,7 +213,7 @@ def shape(
             )
             return Shaped(fresh, [])
         if ask.range is not None and not to_head:
-            part = cut(head, ask.range, ask.if_range)
+            part = cut(head, ask.range, ask.if_range, in_order=in_order)
             if part is UNSATISFIABLE:
                 assert head.length is not None
                 status = head.get(b"cache-status")

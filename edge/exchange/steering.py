@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 from edge.cache.key import key_of
-from edge.cache.policy import RoutePolicy
+from edge.cache.policy import RoutePolicy, Stopping
 from edge.config.tree import RouteCache
 from edge.message.head import RequestHead
 from edge.message.path import folded, plain
@@ -159,6 +159,8 @@ def policy_of(rules: RouteCache, mark: bytes = b"") -> RoutePolicy | None:
         min_uses=rules.min_uses,
         max_object=rules.max_object,
         mark=mark,
+        keeps_parts=rules.parts,
+        stopping=Stopping(rules.on_leave == "stop", rules.finish_left, rules.finish_percent),
     )
 
 

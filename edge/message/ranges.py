@@ -69,6 +69,26 @@ def parse_range(value: bytes | None, length: int) -> list[Span] | Literal[RangeA
     return _coalesce(spans) if spans else UNSATISFIABLE
 
 
+def first_span(value: bytes) -> tuple[int, int | None] | None:
+    """
+    Return what the first member of a Range begins with, before the length is known: its first byte, and the one after its last
+    (None: all to the end). The end of a body has no known place: it is taken for its beginning.
+
+    Returns:
+        None where :func:`parse_range` would not read it.
+    """
+    match = _SET.fullmatch(value)
+    read = None if match is None else _SPEC.fullmatch(match[1].split(b",", 1)[0].strip(b" \t"))
+    if read is None:
+        return None
+    first, last, _ = read.groups()
+    if first is None:
+        return 0, 1
+    if last is None:
+        return int(first), None
+    return (int(first), int(last) + 1) if int(first) <= int(last) else None
+
+
 def _coalesce(spans: list[Span]) -> list[Span]:
     """Make one of spans that overlap or touch; each stands where its first member was asked for (§15.3.7.2)."""
     if len(spans) == 1:

@@ -200,6 +200,9 @@ CACHE_PURGES: Final = _each(
 CACHE_VARIANTS: Final = _one("edge_cache_variants_total", Kind.COUNTER, "Compressed variants added to stored copies.")
 CACHE_EVICTED: Final = _one("edge_cache_evicted_total", Kind.COUNTER, "Copies evicted or expired by the keeper.")
 CACHE_FULL: Final = _one("edge_cache_full_total", Kind.COUNTER, "Replies not stored because the store was full.")
+CACHE_PARTS: Final = _one(
+    "edge_cache_parts_total", Kind.COUNTER, "Questions for missing parts of stored copies that origins answered."
+)
 CACHE_PREPARED: Final = _one(
     "edge_cache_prepared_total", Kind.COUNTER, "Prepared copies built: memory misses that the shared store answered."
 )

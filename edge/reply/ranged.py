@@ -50,6 +50,7 @@ def cut(
     if_range: bytes | None = None,
     *,
     boundary: bytes | None = None,
+    in_order: bool = False,
 ) -> Partial | Literal[RangeAnswer.UNSATISFIABLE] | None:
     """
     Answer a GET's Range from a reply that has been composed whole.
@@ -59,6 +60,7 @@ def cut(
         range_: the field's value, None if it was not sent.
         if_range: likewise.
         boundary: between parts; random if not given, so that no body can contain it but by chance.
+        in_order: parts are sent in the order of the body, not of the request.
 
     Returns:
         What to send instead; UNSATISFIABLE for a 416 (:func:`edge.reply.errors.unsatisfiable_reply`); None
@@ -73,6 +75,8 @@ def cut(
         return spans
     if len(spans) == 1:
         return _single(head, spans[0], head.length)
+    if in_order:
+        spans.sort()
     return _multipart(head, spans, head.length, boundary or secrets.token_hex(16).encode())
 
 

@@ -68,7 +68,7 @@ class ClaimsPage:
 class Claims:
     """The claims of one process; make it by :meth:`ClaimsPage.of`."""
 
-    __slots__ = ("_at", "_held", "_others", "_page", "_seen", "_slot", "_taken", "_words")
+    __slots__ = ("_at", "_held", "_others", "_page", "_seen", "_shown", "_slot", "_taken", "_words")
 
     def __init__(self, page: ClaimsPage, slot: int) -> None:
         page.clear(slot)
@@ -79,6 +79,7 @@ class Claims:
         self._taken = page.taken
         self._at = page.first + slot * _PART
         self._held: dict[int, int] = {}  # number → the word it is written in; 0: kept to ourselves
+        self._shown: dict[int, int] = {}
         self._seen = b""
         self._others: tuple[tuple[int, int], ...] = ()
 
@@ -121,9 +122,32 @@ class Claims:
             self._look_around()
         return self._found(number)
 
+    def show(self, number: int) -> None:
+        """Write *number* where others see it, without taking it: any number of processes may, each once."""
+        at = self._at + (number & _MASK) * WAYS
+        for place in range(at, at + WAYS):
+            if not self._words[place]:
+                self._words[place] = number | _HELD
+                self._shown[number] = place
+                return
+        self._shown[number] = 0
+
+    def hide(self, number: int) -> None:
+        """Take back what :meth:`show` wrote."""
+        at = self._shown.pop(number)
+        if at:
+            self._words[at] = 0
+
+    def is_shown(self, number: int) -> bool:
+        """Whether another process shows *number*."""
+        if self._taken != self._seen:
+            self._look_around()
+        return self._found(number) is not None
+
     def close(self) -> None:
         """Give back every claim, for good."""
         self._held.clear()
+        self._shown.clear()
         self._page.clear(self._slot)
 
     def __len__(self) -> int:

@@ -20,13 +20,14 @@ from edge.errors import OriginFault
 from edge.exchange.decision import Fetch
 from edge.message.head import Framing
 from edge.observe import names
-from edge.observe.ledger import add_duration
 from edge.origin.request import Aim, OriginRequest, origin_request, sent_request_id
 from edge.worker.confirming import confirm, hear_head, serve_stale
 from edge.worker.introducing import introduction
-from edge.worker.landing import keep, note_not_kept
+from edge.worker.landing import WHOLE, keep, note_not_kept
 from edge.worker.means import Errand, Means
+from edge.worker.parting import PARTED, parted
 from edge.worker.passing import pass_on
+from edge.worker.tally import count_reply
 
 if TYPE_CHECKING:
     from edge.cache.copy import Copy
@@ -69,7 +70,7 @@ async def carry(means: Means, errand: Errand) -> None:
                 async with ox.sending(x.more):
                     errand.reply = await ox.reply()
                     note(means, errand)
-                    await pass_on(means, errand, Unstored.METHOD)
+                    await _answered_body(means, errand)
                 return
             if not errand.is_answered:
                 errand.reply = await ox.reply()
@@ -117,6 +118,8 @@ def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
     origin = x.known.origin
     if origin is not None and origin.proxy_protocol is not None:
         request.preface = introduction(means, x, int(origin.proxy_protocol[1]))
+    if plan.part is not None:
+        request.fields.append((b"range", b"bytes=%d-%d" % (plan.part[0], plan.part[1] - 1)))
     if request.expect_continue:
         request.fields.append((b"expect", b"100-continue"))  # the origin decides, as RFC 9110 §10.1.1 wants it
     return request
@@ -141,21 +144,28 @@ def note(means: Means, errand: Errand) -> None:
     x, ox, reply = errand.x, errand.ox, errand.reply
     origin = x.known.origin
     assert origin is not None
-    cells = means.cells
     x.origin = f"{origin.name}/{ox.server}"
     x.origin_s = means.clock.mono() - errand.asked_mono
-    at = means.origin_cells[origin.name]
-    cells[at.replies + min(reply.status // 100, 5) - 1] += 1
-    add_duration(x.origin_s, at.duration, cells)
-    if ox.reused:
-        cells[names.ORIGIN_REUSED] += 1
-    if ox.attempts > 1:
-        cells[names.ORIGIN_RETRIES] += 1
+    count_reply(means, origin.name, ox, reply, x.origin_s)
     store = means.rooms.store
     if store is not None and x.known.ask.method is Method.UNSAFE:
         for key in invalidated(x.known.ask, reply, means.rooms.steering.keys_for):
             store.mark_stale(key, means.clock.wall())
-            cells[names.CACHE_INVALIDATED] += 1
+            means.cells[names.CACHE_INVALIDATED] += 1
+
+
+async def _answered_body(means: Means, errand: Errand) -> None:
+    """
+    A request with a body has been answered. That is for its client alone, but for a POST whose answer is the target's own
+    representation, explicitly fresh and short: a GET may have the use of it (RFC 9110 §9.3.3).
+    """
+    reply = errand.reply
+    if b"content-location" in reply.index and reply.framing is Framing.LENGTH and (reply.length or 0) <= WHOLE:
+        verdict = weigh(means, errand)
+        if not isinstance(verdict, NotStored):
+            await keep(means, errand, verdict)
+            return
+    await pass_on(means, errand, Unstored.METHOD)
 
 
 async def _answered(means: Means, errand: Errand) -> None:
@@ -176,6 +186,17 @@ async def _answered(means: Means, errand: Errand) -> None:
         ox.kill()
         await serve_stale(means, x, plan, reply.status)
         return
+    if plan.part is not None and reply.status in PARTED:
+        how = await parted(means, errand)
+        if isinstance(how, Fetch):
+            if how.shared:
+                await ask(means, x, how, errand.flight)
+            elif x.is_attended:
+                errand.land(means.flights)
+                with errand.bound():
+                    await ask(means, x, how, None)
+        if how is not True:
+            return
     if store is not None and request.method is Method.HEAD and request.bypass is None:
         hear_head(means, errand)
     verdict = weigh(means, errand)

@@ -43,6 +43,9 @@ AT_HAND: Final = 16
 PIECE: Final = 64 * 1024
 """Most bytes read from the store at once."""
 
+_WISH: Final = 0x2A1F_7C35_93D8_4E66
+"""Turns the number of a key into another: below 2⁶³, and none that anybody claims but by chance."""
+
 BACKSTOP_S: Final = 5.0
 """A joiner looks again after this long even if nobody rang: a bell lost with a killed process costs no more."""
 
@@ -176,6 +179,11 @@ class Flight:
         finally:
             self.leave(reader)
 
+    @property
+    def has_readers(self) -> bool:
+        """Whether anybody of this worker reads it."""
+        return bool(self._readers)
+
     def at_hand(self, start: int) -> bytes | None:
         """Return the piece that begins at *start*, if it is kept in memory."""
         return self._at_hand.get(start)
@@ -222,6 +230,11 @@ class Reader:
             if data is not None:
                 return data
             await self._flight.change()
+
+
+def _wish(key_hash: int) -> int:
+    """Return the number by which a worker shows that it follows another's flight of a key."""
+    return key_hash ^ _WISH
 
 
 class Flights:
@@ -298,6 +311,8 @@ class Flights:
             yield flight
             return
         self._bells.waiting(self._slot, +1)
+        if not flight.followers:
+            self.claims.show(_wish(key_hash))
         flight.followers += 1
         try:
             self.look(flight)
@@ -306,7 +321,12 @@ class Flights:
             self._bells.waiting(self._slot, -1)
             flight.followers -= 1
             if not flight.followers:
+                self.claims.hide(_wish(key_hash))
                 self._forget(flight)
+
+    def is_wanted(self, flight: Flight) -> bool:
+        """Whether anybody waits for a flight of ours, here or in another worker."""
+        return flight.has_readers or self.claims.is_shown(_wish(flight.hash))
 
     def heard(self) -> None:
         """Our bell has rung: look at every flight of another worker."""

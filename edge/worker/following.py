@@ -1,6 +1,12 @@
 """
 Sending a body to a client while it lands: what everyone does who shares a flight, whoever flies it.
 
+A flight may break off: its origin does, or its worker is killed. What has landed is then a copy of which parts are stored, where a
+strong validator allows that, and everyone goes on from there, one of them fetching the rest.
+
+Several ranges are sent in the order of the body, whatever order they were asked in: what passes by need not lie in the store,
+and is not to be had again (RFC 9110 §15.3.7.2 would have the order of the request, where nothing speaks against it).
+
 Invariant: a client that has been sent a head gets the whole body, or its connection breaks where the flight did.
 """
 
@@ -11,9 +17,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from edge.cache.copy import IDENTITY
+from edge.errors import OriginFault
 from edge.message.head import Framing
 from edge.reply.cache_status import forwarded
 from edge.reply.compose import ttl_at
+from edge.worker.parts import PartsReader, what_is_left
 from edge.worker.session import HIGH
 from edge.worker.stored import shape_copy
 
@@ -49,30 +57,42 @@ async def follow(means: Means, x: Exchange, flight: Flight, draft: Copy, fwd: st
         stored=not x.collapsed and not flight.unstored,
         collapsed=x.collapsed,
     )
-    shaped = shape_copy(rooms, x, draft, coding, length, status, eligible=eligible)
-    spans: list[bytes | Span] = [(0, -1)] if shaped.pieces is None else shaped.pieces
+    shaped = shape_copy(rooms, x, draft, coding, length, status, eligible=eligible, in_order=True)
+    pieces: list[bytes | Span] = [(0, -1)] if shaped.pieces is None else shaped.pieces
     coder = means.coders.begin(coding, draft.length or None)
     x.reply(shaped.head)
     if shaped.head.framing is Framing.NONE:
         x.end()
         return
-    for piece in spans:
+    rest: PartsReader | None = None
+    for piece in pieces:
         if isinstance(piece, bytes):
             x.send(piece)
             continue
         start, end = piece
-        if reader.at > start:  # ranges need not come in order
-            with flight.reading(rooms.store) as again:
-                await _send_span(means, x, again, start, end, coder)
-        else:
-            await _send_span(means, x, reader, start, end, coder)
+        if rest is None:
+            try:
+                await _send_span(means, x, reader, start, end, coder)
+            except OriginFault:
+                copy = what_is_left(means, draft)
+                if copy is None:
+                    raise
+                rest = PartsReader(means, x, copy)
+                start, end = max(start, reader.at), copy.length if end < 0 else end
+        if rest is not None:
+            await rest.send(start, end, coder)
     if coder is not None:
         x.send(coder.finish())
     x.end()
 
 
 async def _send_span(means: Means, x: Exchange, reader: Reader, start: int, end: int, coder: Encoder | None) -> None:
-    """Send the bytes *start* to *end* (-1: all) as they land."""
+    """
+    Send the bytes *start* to *end* (-1: all) as they land.
+
+    Raises:
+        OriginFault: the flight broke off; what the reader has come by is sent.
+    """
     moved = 0
     while end < 0 or reader.at < end:
         data = reader.next_nowait()

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from edge.cache.copy import IDENTITY, Copy
+from edge.cache.policy import NEVER_STOPPING
 from edge.cache.storing import FOR_EVERYBODY, NUMBER, NotStored, Unstored
 from edge.errors import ClientGone, OriginFault
 from edge.exchange.send import whole
@@ -166,6 +167,8 @@ async def _let_land(means: Means, errand: Errand, flight: Flight, draft: Copy, p
         means.hand_over(x, walk)
     if isinstance(fill, NotStored):
         _go_on_unstored(means, errand, flight, fill)
+    policy = x.known.ask.policy
+    stopping = NEVER_STOPPING if policy is None or not x.is_attended else policy.stopping
     try:
         while True:
             data = b"".join(pieces)
@@ -180,8 +183,16 @@ async def _let_land(means: Means, errand: Errand, flight: Flight, draft: Copy, p
                 if flight.unstored and not await flight.room():
                     flight.end(State.OVER)
                     return
+            if stopping.stops(flight.landed, draft.length) and not means.flights.is_wanted(flight):
+                raise ClientGone("everybody has left who waited for it")
             if not await _gather(errand.ox, pieces):
                 break
+    except ClientGone as fault:
+        if not isinstance(fill, NotStored):
+            fill.abandon(Unstored.CLIENT_LEFT)
+            note_not_kept(means, x, Unstored.CLIENT_LEFT)
+        flight.end(State.OVER, fault)
+        return
     except OriginFault as fault:
         if not isinstance(fill, NotStored):
             fill.abandon(Unstored.TRUNCATED)

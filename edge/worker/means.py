@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import trio
 
     from edge.clock import Clock
-    from edge.exchange.decision import Fetch
+    from edge.exchange.decision import Decision, Fetch
     from edge.exchange.rooms import Rooms
     from edge.message.head import ReplyHead
     from edge.observe.ledger import Cells
@@ -50,6 +50,7 @@ class Means:
         next_id: gives a request its id.
         hand_over: lets another task carry an exchange on, from the given walk to its end. The task that calls this must
             not touch the exchange's client any more.
+        walk: carries out a decision, and what it leads to, on behalf of an exchange.
     """
 
     rooms: Rooms
@@ -63,6 +64,7 @@ class Means:
     origin_cells: Mapping[str, OriginCells]
     next_id: Callable[[], bytes]
     hand_over: Callable[[Exchange, Callable[[], Awaitable[None]]], None]
+    walk: Callable[[Exchange, Decision], Awaitable[None]]
 
 
 @dataclass(slots=True, eq=False)

@@ -65,7 +65,7 @@ class Quick:
 
     def take(self, x: Exchange, plan: Fetch) -> bool:
         """Ask for *x* if that is simple; False: it is untouched."""
-        if plan.stale is not None or plan.others or x.head.framing is not Framing.NONE:
+        if plan.stale is not None or plan.others or plan.part is not None or x.head.framing is not Framing.NONE:
             return False
         if x.known.ask.method is not Method.GET or plan.aim is Aim.REFRESH:
             return False

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Final
 from edge.cache.lookup import select
 from edge.errors import Fault
 from edge.exchange.decision import Fetch
+from edge.message.ranges import parse_range
 from edge.observe import names
 from edge.worker.asking import ask, carry
 from edge.worker.flights import State
 from edge.worker.following import follow
+from edge.worker.parting import without_part
 from edge.worker.session import Unattended
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from edge.worker.session import Exchange
 
 log = logging.getLogger("edge")
+
+FAR: Final = 8 << 20
+"""Bytes that a client who wants a range lets land before it, rather than ask for it himself."""
 
 MOST_PATIENCE: Final = 3
 """Flights that one request waits for in a row at most."""
@@ -53,6 +58,7 @@ async def fetch(means: Means, x: Exchange, plan: Fetch) -> Decision | None:
                 # Whoever had the key until now may have stored what we want.
                 decision = plan if means.rooms.stands(known, plan) else means.rooms.decide(known)
                 if type(decision) is Fetch and decision.shared:
+                    x.collapsed = False  # what it waited for was of no use to it
                     means.cells[names.FLIGHTS] += 1
                     await ask(means, x, decision, flight)
                     return None
@@ -71,6 +77,9 @@ async def fetch(means: Means, x: Exchange, plan: Fetch) -> Decision | None:
         plan = decision
         if patience <= 0 and plan.shared and flights.claims.holder(key_hash) is not None:
             break  # what was joined was of no use, and nobody queues again for nothing
+    x.collapsed = False
+    if known.ask.range is not None:
+        plan = without_part(plan)  # nothing of it will be kept: what is not wanted need not come
     with x.bound():
         await ask(means, x, plan, None)
     return None
@@ -128,9 +137,19 @@ async def _join(means: Means, flights: Flights, x: Exchange, plan: Fetch) -> boo
             return False
         if means.rooms.is_late(draft):  # it was asked for before a purge, and we came after
             return False
+        if _is_far(x.known.ask.range, draft.length, flight.landed):
+            return False
         with flight.reading(means.rooms.store) as reader:
             await follow(means, x, flight, draft, plan.fwd.value, reader)
     return True
+
+
+def _is_far(range_: bytes | None, length: int, landed: int) -> bool:
+    """Whether what is wanted lies so far behind what has landed that it is sooner had by a question of its own."""
+    if range_ is None or not length:
+        return False
+    spans = parse_range(range_, length)
+    return isinstance(spans, list) and min(start for start, _ in spans) > landed + FAR
 
 
 def _end(flights: Flights, flight: Flight) -> None:

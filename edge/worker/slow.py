@@ -11,6 +11,9 @@ It carries out what :mod:`edge.exchange` decided, through the parts beside it, w
     following    sends a body while it lands
     passing      sends a reply that is not kept
     stored       sends copies from the store, and makes codings of them
+    parting      begins to keep what an origin has sent a part of
+    parts        sends from a copy of which parts are stored
+    gaps         fetches what is missing of one
     tunnel       carries another protocol
     admitting    asks first whether a request may pass, where that takes time
 
@@ -33,13 +36,14 @@ from typing import TYPE_CHECKING, assert_never
 import trio
 
 from edge.errors import EdgeFault, Fault, Side
-from edge.exchange.decision import Admit, Answer, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
+from edge.exchange.decision import Admit, Answer, Combine, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
 from edge.exchange.send import send_answer
 from edge.observe import names
 from edge.reply.errors import error_reply
 from edge.worker.admitting import Admitting
 from edge.worker.coding import Coders
 from edge.worker.means import Errand, Means
+from edge.worker.parts import combine
 from edge.worker.quick import Quick
 from edge.worker.session import Exchange, Phase
 from edge.worker.sharing import fetch, go_on, refresh_behind
@@ -105,6 +109,7 @@ class SlowLane:
             origin_cells={name: names.OriginCells.of(block) for name, block in origin_blocks.items()},
             next_id=lambda: b"%b-%x" % (prefix.encode(), next(numbers)),
             hand_over=self._hand_over,
+            walk=self._walk,
         )
         self._admitting: Admitting | None = None
         if rooms.admission is not None:
@@ -194,6 +199,9 @@ class SlowLane:
                     with x.bound():
                         await send_stored(means, x, following)
                     return
+                case Combine():
+                    with x.bound():
+                        following = await combine(means, x, following)
                 case ServeStale():
                     self._cells[names.CACHE_STALE_SERVED] += 1
                     self.nursery.start_soon(refresh_behind, means, x.known, following.refresh)

@@ -16,7 +16,7 @@ import trio
 
 from edge.cache.copy import IDENTITY
 from edge.errors import EdgeFault
-from edge.exchange.decision import Serve
+from edge.exchange.decision import Combine, Serve
 from edge.exchange.rooms import WHOLE_CODING
 from edge.exchange.send import send_serve, shape, whole
 from edge.message.head import Framing
@@ -69,6 +69,9 @@ async def send_copy(means: Means, x: Exchange, copy: Copy, cache_status: bytes) 
         raise EdgeFault("a stored body is gone", reply=503)
     if isinstance(ready, Serve):
         send_ready(rooms, x, ready, cache_status)
+    elif isinstance(ready, Combine):
+        ready.cache_status = cache_status
+        await means.walk(x, ready)
     else:
         await send_stored(means, x, ready, cache_status)
 
@@ -118,12 +121,22 @@ def shape_copy(
     cache_status: bytes | None,
     *,
     eligible: bool,
+    in_order: bool = False,
 ) -> Shaped:
     """Compose the reply that *copy* gives in *coding*: see :func:`edge.exchange.send.shape`."""
     x.encoding = "" if coding == IDENTITY else coding.decode()
     if cache_status is None and x.collapsed:
         cache_status = hit(ttl_at(rooms.now_s, copy.fresh_until_wall), detail="collapsed")
-    return shape(x.known, copy, rooms.now_s, coding=coding, length=length, eligible=eligible, cache_status=cache_status)
+    return shape(
+        x.known,
+        copy,
+        rooms.now_s,
+        coding=coding,
+        length=length,
+        eligible=eligible,
+        cache_status=cache_status,
+        in_order=in_order,
+    )
 
 
 async def variant(means: Means, copy: Copy, coding: bytes) -> tuple[Copy, bytes | None]:

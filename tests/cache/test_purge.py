@@ -21,6 +21,7 @@ from edge.cache.purge import (
     tags_of,
     without_port,
 )
+from edge.cache.records import most_tombs
 from edge.cache.store import Store
 from edge.cache.storing import Unstored, not_stored
 from edge.cache.upkeep import Upkeep
@@ -336,3 +337,29 @@ def test_keys_are_looked_through_in_portions(store):
     assert upkeep.purge(found, NOW) == 5
     assert upkeep.purge(found, NOW) == 0
     assert store.read(store.copies(ask("/7").key)[0].bodies[IDENTITY].body_id, 0, 1) == b"h"
+
+
+# -- very many of them ---------------------------------------------------------------------------------------
+
+
+def test_invalidations_without_number_do_not_fill_the_store(folder):
+    """Each has a record of its own until there are very many; then one refuses whatever was asked for before."""
+    store = Store.open(folder, 4 << 20)
+    most = most_tombs(4 << 20)
+    used = []
+    for number in range(3 * most):
+        assert store.mark_stale(b"%016d" % number, NOW + number) == 0
+        if number % most == most - 1:
+            used.append(store.used())
+    with store._begin() as txn:
+        tombs = txn.stat(store._records.tombs)["entries"]
+        [purge] = store._records.standing(txn).purges
+
+    assert tombs <= most
+    assert used[2] <= used[0] + 64 * 4096
+    assert Purge(What.ALL, b"", purge.when_wall, is_swept=True) == purge
+    assert NOW + 2 * most < purge.when_wall
+    early, late = draft(at=NOW + 5), draft(at=NOW + 4 * most)
+    assert store.put(early, b"x") == not_stored(Unstored.PURGED)
+    assert isinstance(store.put(late, b"x"), Copy)
+    store.close()

@@ -18,6 +18,7 @@ COPY = {
     "ttl_s": -10,
     "bytes": 3000,
     "stored_bytes": 3013,
+    "parts": None,
     "codings": {"identity": 3000, "br": 13},
     "vary": {"x-a": None, "x-b": "1"},
     "tags": ["one", "two"],
@@ -89,6 +90,16 @@ def test_ls_goes_on_to_the_last_page(desk, capsys):
     assert 2 * ["200 1m10s -10s 2.9 KiB 17 stale identity,br https://shop.example/a".split()] == [
         line.split() for line in lines
     ]
+
+
+def test_what_is_stored_in_part_is_said_to_be(desk, capsys):
+    part = {"codings": {"identity": 3000}, "stored_bytes": 1500, "parts": [[0, 1000], [2000, 2500]]}
+    answers(desk, {"copies": [COPY | part], "next": None}, ADDRESS | {"copies": [FULL | part]})
+
+    assert 0 == run(desk, "cache", "ls")
+    assert "in part, 50.0 %" in capsys.readouterr().out
+    assert 0 == run(desk, "cache", "show", COPY["url"])
+    assert "1.5 KiB of 2.9 KiB: bytes 0-999, 2000-2499" in capsys.readouterr().out
 
 
 def test_ls_for_programs_is_an_object_per_line(desk, capsys):

@@ -213,6 +213,7 @@ def test_rules_that_agree_are_not_mentioned():
     rules = 'ttl = "10s"\nmax_ttl = "10s"\nstrip_cookies = true\nquery_drop = ["utm_*"]\nmax_object = "1 GiB"\n'
 
     assert said(LISTENER, RULES, rules) == []
+    assert said(LISTENER, RULES, 'on_leave = "stop"\nfinish_left = 0\nfinish_percent = 50\n') == []
     assert said(LISTENER, RULES, "enabled = false\n") == []
     assert said(LISTENER, RULES, "ttl = 0\n") == []
 
@@ -227,6 +228,8 @@ def test_rules_that_agree_are_not_mentioned():
         ('default_ttl = "2s"', "11:15: warning: replies get a lifetime that the origin did not give"),
         ('query = "none"\nquery_keep = ["a"]', "11:9: nothing is left of the query"),
         ('max_object = "2 GiB"', "11:14: warning: one object may have 2 GiB, more than the whole store"),
+        ("finish_percent = 50", "11:18: warning: every fetch is finished already; expected on_leave"),
+        ("finish_left = 0", "11:15: warning: every fetch is finished already; expected on_leave"),
         ("enabled = false\nquery_sort = true", "10:1: warning: nothing is kept here"),
     ],
 )

@@ -427,3 +427,32 @@ def test_nothing_is_changed_by_asking(desk):
     )
     assert [copy] == desk.store.copies(copy.key)
     assert 0 == desk.rooms.memory.used
+
+
+# -- parts ---------------------------------------------------------------------------------------------------
+
+
+def test_a_range_of_what_is_not_stored_is_asked_for_in_slices(desk):
+    steps, outcome = told(desk, field="Range: bytes=2000000-2000009")
+
+    assert "RFC 9110 §14.2, [route.cache] parts" == said(steps, "only the bytes 1048560-2097119")
+    assert "fwd=uri-miss" == outcome
+
+
+@pytest.mark.parametrize(
+    ("more", "outcome"),
+    [
+        ({"field": "Range: bytes=0-9"}, "hit, from the parts that are stored"),
+        ({"field": "Range: bytes=0-9, 4080-4090"}, "fwd=partial"),
+        ({}, "fwd=partial"),
+        ({"method": "HEAD"}, "hit, from the parts that are stored"),
+        ({"field": "Range: bytes=20000-"}, "hit; there are no such bytes: 416"),
+    ],
+)
+def test_what_is_stored_in_part_answers_what_is_there(desk, more, outcome):
+    parts = desk.rooms.parts
+    parts.land(parts.begin(kit.stored(FRESH, length=20_000)), 0, bytes(4080), kit.NOW)
+    steps, ended = told(desk, **more)
+
+    assert "RFC 9111 §3.3" == said(steps, "4080 of its 20000 bytes are stored")
+    assert outcome == ended

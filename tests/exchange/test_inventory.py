@@ -91,6 +91,7 @@ def test_a_copy_is_told_in_a_lines_worth(desk, inventory):
         "ttl_s": 49,
         "bytes": 5,
         "stored_bytes": 7,
+        "parts": None,
         "codings": {"identity": 5, "br": 2},
         "vary": {"x-a": None},
         "tags": ["a", "b"],
@@ -98,6 +99,15 @@ def test_a_copy_is_told_in_a_lines_worth(desk, inventory):
         "used_wall": NOW + 3,
         "uses": 4,
     } == told
+
+
+def test_of_a_copy_in_part_it_is_told_which_parts(desk, inventory):
+    parts = desk.rooms.parts
+    begun = parts.begin(kit.stored(FRESH, length=20_000))
+    parts.land(begun, 4080, bytes(4080), NOW)
+    (told,) = inventory.page([], NOW)["copies"]
+
+    assert (20_000, 4080, [[4080, 8160]]) == (told["bytes"], told["stored_bytes"], told["parts"])
 
 
 def test_pages_tell_all_of_it_and_nothing_twice(desk, inventory):

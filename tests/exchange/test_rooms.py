@@ -16,7 +16,7 @@ from edge.cache.copy import IDENTITY
 from edge.cache.lookup import Fwd
 from edge.cache.purge import Purge, What
 from edge.config.tree import Basic, Compression, Route, RouteAccess
-from edge.exchange.decision import Admit, Answer, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
+from edge.exchange.decision import Admit, Answer, Combine, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
 from edge.exchange.memory import GONE
 from edge.exchange.rooms import INLINE
 from edge.message.head import Framing
@@ -95,11 +95,17 @@ def test_admit_is_what_somebody_must_be_asked_about_first():
     assert Admit(visit) == visit.advance(0.0, desk.rooms.now_wall)
 
 
+def test_combine_is_for_a_copy_of_which_parts_are_stored(desk):
+    begun = desk.rooms.parts.begin(kit.stored(FRESH, length=9000, at=desk.clock.wall()))
+
+    assert Combine(begun) == desk.decide()
+
+
 def test_every_kind_of_decision_has_its_test():
     kinds = {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower() for kind in get_args(Decision)}
     named = {name for name in globals() if name.startswith("test_")}
 
-    assert {"admit", "answer", "serve", "stored", "serve_stale", "fetch", "tunnel"} == kinds
+    assert {"admit", "answer", "serve", "stored", "combine", "serve_stale", "fetch", "tunnel"} == kinds
     assert all(any(name.startswith((f"test_{kind}_is_", f"test_{kind}_asks_")) for name in named) for kind in kinds)
 
 

@@ -31,6 +31,10 @@ OTHER = RouteCache(
     bypass_cookies=("f",),
     min_uses=2,
     max_object=8,
+    parts=False,
+    on_leave="stop",
+    finish_left=9,
+    finish_percent=10,
 )
 
 

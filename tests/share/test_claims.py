@@ -165,3 +165,37 @@ def test_processes_that_fight_for_a_number_do_not_hold_it_together():
     assert [one.exitcode for one in people] == [0, 0, 0]
     assert sum(overlaps) <= 3, list(overlaps)
     assert page.of(0).claim(1)
+
+
+def test_a_number_may_be_shown_by_many_and_is_held_by_none(page):
+    ours, theirs, third = page.of(0), page.of(5), page.of(9)
+    ours.show(7)
+    theirs.show(7)
+
+    assert ours.is_shown(7)
+    assert third.is_shown(7)
+    assert 7 not in list(ours)
+    theirs.hide(7)
+    assert not ours.is_shown(7)
+    ours.hide(7)
+    assert not third.is_shown(7)
+
+
+def test_what_a_process_showed_ends_with_it(page):
+    ours, theirs = page.of(0), page.of(5)
+    theirs.show(7)
+    page.clear(5)
+
+    assert not ours.is_shown(7)
+
+
+def test_a_bucket_that_is_full_shows_no_more_and_forgets_nothing(page):
+    ours, theirs = page.of(0), page.of(5)
+    numbers = [7 + at * BUCKETS for at in range(WAYS + 1)]
+    for number in numbers:
+        ours.show(number)
+
+    assert [True] * WAYS + [False] == [theirs.is_shown(number) for number in numbers]
+    for number in numbers:
+        ours.hide(number)
+    assert not any(theirs.is_shown(number) for number in numbers)

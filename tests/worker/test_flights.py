@@ -51,6 +51,19 @@ class Book:
     def holder(self, number):
         return self._entries.get(number)
 
+    def show(self, number):
+        self._entries["shown", number, self._name] = True
+
+    def hide(self, number):
+        del self._entries["shown", number, self._name]
+
+    def is_shown(self, number):
+        return any(
+            entry[:2] == ("shown", number) and entry[2] != self._name
+            for entry in self._entries
+            if isinstance(entry, tuple)
+        )
+
 
 @pytest.fixture
 def two(store):  # noqa: F811 - it is the fixture

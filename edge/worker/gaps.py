@@ -1,0 +1,261 @@
+"""
+Fetching what is missing of a copy of which parts are stored.
+
+A :class:`Run` asks for some slices in one request, in a task of its own, and stores what comes; those who want it read it from the
+store and are woken as it lands. Each slice is claimed for the node before its bytes are stored, and given back behind them: so
+two runs never fetch the same, and one that comes upon another's slice ends there. Whoever is killed gives his slices back by it,
+and the next who wants them goes on where he was.
+
+A run is not given up when its client leaves: it is short (:data:`edge.cache.spans.RUN_SLICES`), and what it brings stays.
+
+Every question says ``If-Range`` with the copy's strong validator, so that what comes belongs to what is there, or is known not to.
+
+Source: RFC 9110 §13.1.5, §14.2, §15.3.7; RFC 9111 §3.4.
+"""
+
+from __future__ import annotations
+
+import logging
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from edge.cache.combine import Fit, fit, part_of, validator_of
+from edge.cache.refresh import refresh
+from edge.cache.storing import NotStored, not_stored
+from edge.errors import EdgeFault, Fault, OriginFault
+from edge.observe import names
+from edge.origin.request import Aim, OriginRequest, origin_request, sent_request_id
+from edge.worker.flights import PIECE
+from edge.worker.introducing import introduction
+from edge.worker.session import Unattended
+from edge.worker.tally import count_reply
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from edge.cache.copy import Copy
+    from edge.exchange.recognise import Known
+    from edge.worker.means import Means
+    from edge.worker.origin_exchange import OriginExchange
+    from edge.worker.session import Exchange
+
+log = logging.getLogger("edge")
+
+
+class Changed(OriginFault):
+    """The origin has another representation now: what was stored is no part of it."""
+
+
+def claim_number(copy: Copy, at: int, each: int) -> int:
+    """Return the number that stands for the slice that the byte *at* lies in."""
+    return int.from_bytes(blake2b(b"%d part %d" % (copy.copy_id, at // each), digest_size=7).digest())
+
+
+def question(means: Means, x: Exchange, copy: Copy, start: int, end: int) -> OriginRequest:
+    """Ask for the bytes *start* to *end* of *copy*, on behalf of *x*."""
+    mark, known = validator_of(copy), x.known
+    assert mark is not None
+    peer = x.session.peer if x.is_attended else ""
+    trusted = means.rooms.trusted.trusts(peer)
+    request = origin_request(
+        known.asked,
+        peer=peer.encode(),
+        trusted=trusted,
+        request_id=sent_request_id(known.asked, trusted=trusted) or means.next_id(),
+        aim=Aim.WHOLE,
+        identity=bool(means.codings),
+        encodings=means.codings,
+        method=b"GET",
+    )
+    if known.origin is not None and known.origin.proxy_protocol is not None:
+        request.preface = introduction(means, x, int(known.origin.proxy_protocol[1]))
+    request.fields += [(b"range", b"bytes=%d-%d" % (start, end - 1)), (b"if-range", mark)]
+    return request
+
+
+def fitting(copy: Copy, reply_fit: Fit, status: int) -> None:
+    """
+    Go on only if the reply has bytes of *copy*.
+
+    Raises:
+        OriginFault: it has not; Changed, if it shows that what is stored is out of date.
+    """
+    if reply_fit is Fit.CHANGED:
+        raise Changed("it has changed since parts of it were fetched", word="http_response_incomplete")
+    if reply_fit is Fit.NOTHING:
+        raise OriginFault(
+            f"asked for missing bytes of {copy.length}, it answered {status}", word="http_response_incomplete"
+        )
+
+
+class Run:
+    """
+    One question for bytes that are missing.
+
+    Args:
+        means: of the lane.
+        known: a request that wants them, as whose they are asked for.
+        copy: of which parts are stored.
+        start, end: which bytes. The slice of *start* has been claimed, and is this run's to give back.
+
+    Attributes:
+        copy: as it is now.
+        at: the first byte that has not landed.
+        fault: why it ended early, if the origin failed.
+        refused: why it ended early, if the store took no more.
+        is_over: nothing more will come of it.
+        server: who answered.
+    """
+
+    __slots__ = (
+        "_asked_wall",
+        "_each",
+        "_held",
+        "_known",
+        "_means",
+        "at",
+        "copy",
+        "end",
+        "fault",
+        "is_over",
+        "refused",
+        "server",
+    )
+
+    def __init__(self, means: Means, known: Known, copy: Copy, start: int, end: int) -> None:
+        assert means.rooms.parts is not None
+        self._means = means
+        self._known = known
+        self._each = means.rooms.parts.slice_bytes(copy.length)
+        self._held = claim_number(copy, start, self._each)
+        self._asked_wall = 0.0
+        self.copy = copy
+        self.at = start
+        self.end = end
+        self.fault: Fault | None = None
+        self.refused: NotStored | None = None
+        self.is_over = False
+        self.server = ""
+
+    async def carry(self) -> None:
+        """Ask, and store what comes."""
+        await self.end_with(self._ask())
+
+    async def end_with(self, bringing: Awaitable[None]) -> None:
+        """Await what brings the bytes, and end: whoever waits for them learns of it."""
+        means = self._means
+        try:
+            await bringing
+        except Fault as fault:
+            self.fault = fault
+            assert self._known.origin is not None
+            means.cells[means.origin_cells[self._known.origin.name].faults] += 1
+        except Exception:
+            means.cells[names.BUGS] += 1
+            self.fault = EdgeFault("an error of our own; see the error log")
+            log.exception("an error of our own, fetching a part of %r: please report it", self._known.ask.url)
+        finally:
+            self.is_over = True
+            assert means.flights is not None
+            means.flights.claims.release(self._held)
+            means.flights.ring()
+
+    async def _ask(self) -> None:
+        means, known, origin = self._means, self._known, self._known.origin
+        assert origin is not None
+        store = means.rooms.store
+        assert store is not None
+        request = question(means, Unattended(known, means.clock.mono()), self.copy, self.at, self.end)
+        asked_mono, asked_wall = means.clock.mono(), means.clock.wall()
+        async with means.origins.exchange(origin.name, request) as ox:
+            reply = await ox.reply()
+            self.server = f"{origin.name}/{ox.server}"
+            count_reply(means, origin.name, ox, reply, means.clock.mono() - asked_mono)
+            means.cells[names.CACHE_PARTS] += 1
+            found = fit(self.copy, reply, self.at)
+            if found is Fit.CHANGED:
+                store.forget(self.copy, means.clock.wall())
+            fitting(self.copy, found, reply.status)
+            told = refresh(known.ask, self.copy, reply, request_wall=asked_wall, response_wall=means.clock.wall())
+            if told.reason is not None:
+                if told.forget:
+                    store.forget(self.copy, means.clock.wall())
+                self.refused = not_stored(told.reason)
+                return
+            self.copy = store.update(self.copy, told.copy) or self.copy
+            part = part_of(reply)
+            if part is not None and part.end < self.end:  # fewer than asked for, as it may
+                self.end = part.end - part.end % store.chunk_bytes
+            await self.land(ox, asked_wall, skip=self.at if found is Fit.WHOLE else 0)
+
+    async def land(self, ox: OriginExchange, asked_wall: float, *, skip: int = 0) -> None:
+        """
+        Store what comes of a body.
+
+        Args:
+            ox: from which it is read; its next byte is ``at``, behind *skip* others.
+            asked_wall: when it was asked for.
+            skip: bytes that are thrown away.
+
+        Raises:
+            OriginFault: it broke off.
+        """
+        assert self._means.rooms.store is not None
+        chunk = self._means.rooms.store.chunk_bytes
+        self._asked_wall = asked_wall
+        pending = bytearray()
+        data: bytes | None = None
+        while data != b"" and self.at + len(pending) < self.end:
+            data = await ox.body()
+            while data:
+                if skip:
+                    data, skip = data[skip:], max(0, skip - len(data))
+                pending += data[: self.end - self.at - len(pending)]
+                if len(pending) >= PIECE or self.at + len(pending) >= self.end:
+                    break
+                data = ox.body_nowait()
+            ready = len(pending)
+            if self.at + ready < self.copy.length:
+                ready -= ready % chunk
+            if ready and not self._land(bytes(pending[:ready])):
+                return
+            del pending[:ready]
+        if self.at < self.end:
+            raise OriginFault("it sent fewer bytes than it said", word="http_response_incomplete")
+        ox.body_nowait()  # at the end of a part the connection is given back
+
+    def _land(self, data: bytes) -> bool:
+        """Store a piece, slice by slice; False if that is the end of this run."""
+        means = self._means
+        assert means.rooms.parts is not None
+        assert means.flights is not None
+        view = memoryview(data)
+        while view:
+            limit = (self.at // self._each + 1) * self._each
+            piece = view[: limit - self.at]
+            view = view[len(piece) :]
+            grown = means.rooms.parts.land(self.copy, self.at, piece, self._asked_wall)
+            if isinstance(grown, NotStored):
+                self.refused = grown
+                return False
+            self.copy = grown
+            self.at += len(piece)
+            if self.at >= self.end:
+                return True
+            if self.at == limit and not self._goes_on():
+                return False
+        means.flights.ring()
+        return True
+
+    def _goes_on(self) -> bool:
+        """Give the slice back that is done, and claim the next; False if somebody else has it, or it is there already."""
+        flights = self._means.flights
+        assert flights is not None
+        number = claim_number(self.copy, self.at, self._each)
+        if self.copy.spans is None or not flights.claims.claim(number):
+            self.end = self.at
+            return False
+        flights.claims.release(self._held)
+        self._held = number
+        flights.ring()
+        return True

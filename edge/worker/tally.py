@@ -1,0 +1,25 @@
+"""Counting what origins answer, and how soon: once per reply, whoever asked and whatever for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge.observe import names
+from edge.observe.ledger import add_duration
+
+if TYPE_CHECKING:
+    from edge.message.head import ReplyHead
+    from edge.worker.means import Means
+    from edge.worker.origin_exchange import OriginExchange
+
+
+def count_reply(means: Means, origin: str, ox: OriginExchange, reply: ReplyHead, took_s: float) -> None:
+    """Count a final head from *origin*, which came after *took_s*."""
+    cells = means.cells
+    at = means.origin_cells[origin]
+    cells[at.replies + min(reply.status // 100, 5) - 1] += 1
+    add_duration(took_s, at.duration, cells)
+    if ox.reused:
+        cells[names.ORIGIN_REUSED] += 1
+    if ox.attempts > 1:
+        cells[names.ORIGIN_RETRIES] += 1
