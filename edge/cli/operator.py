@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 from edge.config import load
 from edge.config.address import parse_address
+from edge.config.tree import Admin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +46,9 @@ class Operator:
     """
 
     def __init__(self, config: Path, address: str | None = None) -> None:
-        self._address = _parsed(address or _configured(config))
+        admin = _configured(config, must_say_where=address is None)
+        self._tokens = admin.tokens
+        self._address = _parsed(address or admin.address or "")
 
     def ask(self, method: str, path: str, query: Iterable[tuple[str, str]] = ()) -> Any:
         """
@@ -57,7 +60,8 @@ class Operator:
         written = urlencode(list(query))
         connection = self._connection()
         try:
-            connection.request(method, f"{path}?{written}" if written else path)
+            headers = {} if self._tokens is None else {"Authorization": f"Bearer {_first_token(self._tokens)}"}
+            connection.request(method, f"{path}?{written}" if written else path, headers=headers)
             reply = connection.getresponse()
             body = reply.read()
         except (OSError, http.client.HTTPException) as error:
@@ -102,13 +106,25 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def _configured(path: Path) -> str:
+def _first_token(path: Path) -> str:
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise Unanswered(f"{path}, with the tokens for the admin address, cannot be read: {why}") from error
+    return next((line for line in lines if line and not line.startswith("#")), "")
+
+
+def _configured(path: Path, *, must_say_where: bool) -> Admin:
+    """Read what the file says of the admin address; where that is given otherwise, the file need not be there."""
+    if not must_say_where and not path.exists():
+        return Admin()
     loaded = load(path)
     if loaded.config is None:
         raise Unanswered("\n".join(str(problem) for problem in loaded.problems))
-    if loaded.config.admin.address is None:
+    if loaded.config.admin.address is None and must_say_where:
         raise Unanswered(f"{path}: there is no [admin] address to ask; set one, or name it with --admin")
-    return loaded.config.admin.address
+    return loaded.config.admin
 
 
 def _parsed(text: str) -> Address:

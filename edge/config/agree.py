@@ -111,6 +111,19 @@ def _listeners(parts: Parts) -> Iterator[Disagreement]:
                 (*key, "address"),
                 f"{admin.address!r} is a [[listener]]'s address; expected one of its own, for operators only",
             )
+        elif admin.tokens is None and admin.listener is not None and _is_reached_from_afar(admin.listener):
+            yield Disagreement(
+                (*key, "address"),
+                f"whoever reaches {admin.address!r} could purge and look at everything; expected an address of this machine's own "
+                "such as 127.0.0.1, or tokens",
+            )
+        elif admin.tokens is not None and admin.address is None:
+            yield Disagreement((*key, "tokens"), "there is no address to show them at; expected an address", WARNING)
+
+
+def _is_reached_from_afar(listener: Listener) -> bool:
+    """Whether other machines may reach a listener, as far as its address tells; of a socket of systemd's it does not."""
+    return listener.kind == "tcp" and not ip_address(listener.host).is_loopback
 
 
 def _proxy_protocol(key: Key, listener: Listener) -> Iterator[Disagreement]:

@@ -153,6 +153,8 @@ def _read_by_master(loaded: Loaded) -> Iterator[_Found]:
         yield from _readable((*key, "key"), certificate.key)
         yield from _readable((*key, "client_ca"), certificate.client_ca)
         yield from _readable((*key, "directory"), certificate.directory, want_directory=True)
+    for key, admin in loaded.parts.all(Admin):
+        yield from _readable((*key, "tokens"), admin.tokens)
     for key, tls in loaded.parts.all(OriginTls):
         yield from _readable((*key, "ca"), tls.ca)
         yield from _readable((*key, "chain"), tls.chain)

@@ -1041,6 +1041,13 @@ class Admin:
         needs=Change.LISTENERS,
         example='"127.0.0.1:9180"',
     )
+    tokens: Path | None = setting(
+        kinds.FilePath(),
+        "A file with a token a line, of 16 characters at least; whoever asks must show one, as a bearer token or as the password of Basic. "
+        "Without it only this machine may ask, and address must be one of its own.",
+        default=None,
+        example='"admin.tokens"',
+    )
 
     @property
     def listener(self) -> Listener | None:

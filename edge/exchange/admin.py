@@ -3,8 +3,8 @@ What operators are told on the admin address, and what they may order there.
 
 They are told by ``/metrics``, ``/healthz`` and ``/readyz``; by ``/cache``, ``/cache/ls`` and ``/cache/show`` what is stored
 (:mod:`edge.exchange.inventory`); by ``/explain`` what would happen to a request (:mod:`edge.exchange.explain`). ``POST /purge``
-takes something back (:mod:`edge.exchange.purging`). Whoever reaches this address may do so: it is kept away from clients by where it listens. A page
-in an operator's browser is not an operator; what browsers send to where it was not asked for is refused.
+takes something back (:mod:`edge.exchange.purging`). Who may is decided in :mod:`edge.policy.operators`. A page in an operator's
+browser is not an operator; what browsers send to where it was not asked for is refused.
 
 Any worker answers for the whole node, because the counters are shared. *Healthy* means this worker's loop turns, which its
 answering shows; *ready* means that somebody takes connections and the asked worker is not leaving.
@@ -21,6 +21,7 @@ from edge.exchange.inventory import Inventory
 from edge.exchange.purging import NO_CACHE, Misread, only_url, read_orders, read_query
 from edge.observe import names
 from edge.observe.metrics import Gauge, exposition
+from edge.policy.operators import Operators, Refused
 from edge.reply.errors import error_reply
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ LOOKED_AT: Final = (b"/metrics", b"/healthz", b"/readyz")
 STEERED: Final = (b"/cache", b"/cache/ls", b"/cache/show", b"/explain", b"/purge")
 
 
+NEARBY: Final = Operators()
+
+
 class Admin:
     """
     Answers operators.
@@ -46,6 +50,7 @@ class Admin:
         gauges: what else is true now.
         is_leaving: whether this worker is draining.
         rooms: of the worker; None: there is nothing to steer.
+        operators: who may ask.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Admin:
         gauges: Callable[[], Iterable[Gauge]],
         is_leaving: Callable[[], bool],
         rooms: Rooms | None = None,
+        operators: Operators = NEARBY,
     ) -> None:
         self._counters = counters
         self._scoreboard = scoreboard
@@ -63,9 +69,13 @@ class Admin:
         self._gauges = gauges
         self._is_leaving = is_leaving
         self._rooms = rooms
+        self._operators = operators
 
-    def __call__(self, head: RequestHead, now_wall: float) -> Answer:
-        """Answer one request."""
+    def __call__(self, head: RequestHead, now_wall: float, peer: str = "") -> Answer:
+        """Answer one request of *peer*, an address; empty for a Unix socket's."""
+        why_not = self._operators.refusal(head, peer)
+        if why_not is not None:
+            return _refusal(head, why_not, now_wall)
         path = head.path
         if path in STEERED and self._rooms is not None:
             return self._steer(self._rooms, head, now_wall)
@@ -133,3 +143,12 @@ class Admin:
     def _not_allowed(allowed: bytes, now_wall: float) -> Answer:
         refused = error_reply(405, now_wall=now_wall, extra=((b"allow", allowed),))
         return Answer(*refused, word="http_request_denied")
+
+
+def _refusal(head: RequestHead, why: Refused, now_wall: float) -> Answer:
+    """Tell somebody why he is no operator."""
+    word = "http_request_denied"
+    if why is Refused.NOTHING_SHOWN:
+        asks = ((b"www-authenticate", b'Bearer realm="edge"'), (b"www-authenticate", b'Basic realm="edge"'))
+        return say_json(head, 401, {"error": why.value}, now_wall, extra=asks, word=word)
+    return say_json(head, 403, {"error": why.value}, now_wall, word=word)

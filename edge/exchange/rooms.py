@@ -115,7 +115,7 @@ class Rooms:
         ledger: Ledger,
         cells: Cells,
         clock: Clock,
-        admin: Callable[[RequestHead, float], Answer] | None = None,
+        admin: Callable[[RequestHead, float, str], Answer] | None = None,
         uses: Uses | None = None,
         rates: Rates | None = None,
         under_way: Crowd | None = None,
@@ -158,7 +158,7 @@ class Rooms:
         known = recognise(head, door, self.steering, self._preference, self._https_port, prepare)
         if door.is_admin and self._admin is not None:
             admin = self._admin
-            known.answer = lambda now, _peer: admin(head, now)
+            known.answer = lambda now, peer: admin(head, now, peer)
             known.pick = known.guard = None
         elif head.method == b"PURGE" and self._purge_from and (known.answer is None or known.pick is not None):
             known.answer = lambda now, peer: self._purge(head, peer, now)

@@ -8,14 +8,16 @@ certificates, the users, keys and networks. It changes nothing.
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING
 
 from edge.clock import SYSTEM, Clock
 from edge.config.files import check_files
 from edge.config.load import load
 from edge.config.problem import Problem, Severity
-from edge.config.tree import Certificate, Listener, OriginTls, Route
+from edge.config.tree import Admin, Certificate, Listener, OriginTls, Route
 from edge.exchange.access_flaws import access_flaws
+from edge.policy.operators import read_tokens
 from edge.policy.shadow import shadows
 from edge.tls.certificates import survey
 from edge.tls.credentials import read_credentials
@@ -51,6 +53,7 @@ def check(path: Path, *, clock: Clock = SYSTEM) -> Loaded:
             *found,
             *_certificates(loaded, clock, named),
             *_credentials(loaded, clock, named),
+            *_operators(loaded, named),
             *_shadowed_routes(loaded),
             *(loaded.problem(key, message) for key, message in access_flaws(loaded.parts)),
         ]
@@ -73,6 +76,26 @@ def _credentials(loaded: Loaded, clock: Clock, named: set[tuple[int, int]]) -> I
             problem = loaded.problem(flaw.key, flaw.message, Severity.ERROR if flaw.is_error else Severity.WARNING)
             if not (flaw.unread and (problem.line, problem.col) in named):
                 yield problem
+
+
+def _operators(loaded: Loaded, named: set[tuple[int, int]]) -> Iterator[Problem]:
+    """What is wrong with the operators' tokens."""
+    for key, admin in loaded.parts.all(Admin):
+        where = (*key, "tokens")
+        if admin.tokens is None or loaded.positions.value(where) in named:
+            continue
+        try:
+            read_tokens(admin.tokens.read_text("utf-8"))
+            if admin.tokens.stat().st_mode & stat.S_IROTH:
+                words = f"{admin.tokens} may be read by everybody on this machine; expected mode 0600 or 0640"
+                yield loaded.problem(where, words, Severity.WARNING)
+        except (OSError, ValueError) as error:
+            why = (
+                "it is not UTF-8"
+                if isinstance(error, UnicodeDecodeError)
+                else getattr(error, "strerror", None) or error
+            )
+            yield loaded.problem(where, f"{admin.tokens} cannot be used: {why}")
 
 
 def _shadowed_routes(loaded: Loaded) -> Iterator[Problem]:

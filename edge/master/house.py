@@ -102,6 +102,7 @@ class House:
             channel=theirs,
             listeners=[] if is_keeper else self._lend(regime.config.listeners, place),
             admin=None if is_keeper else self._admin(regime, place),
+            operators=regime.operators,
             origin_blocks=regime.origin_blocks,
             credentials={} if is_keeper else regime.credentials,
             logs=regime.logs.fds,

@@ -16,6 +16,7 @@ from edge.master import privileges
 from edge.master.check import check
 from edge.master.logs import Logs
 from edge.observe.names import assign_origins
+from edge.policy.operators import read_tokens
 from edge.tls.certificates import Unusable
 from edge.tls.contexts import ContextStore
 from edge.tls.credentials import Credentials, credentials_of
@@ -60,6 +61,7 @@ class Regime:
         credentials: what is believed of each origin and shown to it, by name, as it was in the files.
         origin_blocks: which counters each origin was lent.
         logs: its open log files.
+        operators: digests of the tokens that the admin address asks for.
     """
 
     generation: int
@@ -69,6 +71,7 @@ class Regime:
     credentials: dict[str, Credentials]
     origin_blocks: dict[str, int]
     logs: Logs
+    operators: frozenset[bytes] = frozenset()
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
@@ -127,7 +130,20 @@ def make(generation: int, config: Config, earlier_blocks: Mapping[str, int]) -> 
         has_tls = any(listener.tls for listener in config.listeners)
         tls = ContextStore.build(config) if has_tls else None
         credentials = read_credentials(config)
+        operators = read_operators(config)
         logs = Logs(config.log)
     except (privileges.NobodyThere, OSError, ValueError) as error:
         raise Refused(*str(error).splitlines()) from error
-    return Regime(generation, config, tls, somebody, credentials, assign_origins(config.origins, earlier_blocks), logs)
+    return Regime(
+        generation, config, tls, somebody, credentials, assign_origins(config.origins, earlier_blocks), logs, operators
+    )
+
+
+def read_operators(config: Config) -> frozenset[bytes]:
+    """
+    Read the digests of the operators' tokens; empty if there is no file of them.
+
+    Raises:
+        OSError, ValueError: the file cannot be read or used.
+    """
+    return frozenset() if config.admin.tokens is None else read_tokens(config.admin.tokens.read_text("utf-8"))

@@ -90,14 +90,17 @@ class Reloading:
 
     def _has_new_credentials(self, config: Config) -> bool:
         """
-        Whether a file that an origin's TLS is made of has another content: workers keep the contexts they began with.
+        Whether a file that an origin's TLS is made of, or the operators' tokens, has another content: workers keep what they
+        began with.
 
         Raises:
             Refused: one cannot be used; nothing has changed.
         """
         try:
+            if regime.read_operators(config) != self._desk.regime.operators:
+                return True
             return regime.read_credentials(config) != self._desk.regime.credentials
-        except Unusable as error:
+        except (ValueError, OSError) as error:
             raise regime.Refused(*str(error).splitlines()) from error
 
     # Certificates only.

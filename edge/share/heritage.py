@@ -44,6 +44,7 @@ class Heritage:
         listeners: the listening sockets to accept from, each with its :class:`edge.config.tree.Listener`.
             Non-blocking. They stay the master's: closing one here takes nothing from whoever comes next.
         admin: the socket that answers /metrics, shared by all workers, or None.
+        operators: digests of the tokens that the admin address asks for; empty: it asks for none.
         channel: to the master. Say READY on it once connections are taken; GONE on it means drain and leave.
         origin_blocks: which block of counters each origin was lent, as ``edge.observe.names.assign_origins`` says; kept
             over reloads, so that an origin's numbers go on.
@@ -72,6 +73,7 @@ class Heritage:
     channel: Channel
     listeners: list[tuple[Any, socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None
+    operators: frozenset[bytes] = frozenset()
     origin_blocks: Mapping[str, int] = field(default_factory=dict)
     credentials: Mapping[str, Any] = field(default_factory=dict)
     logs: Mapping[str, int] = field(default_factory=dict)

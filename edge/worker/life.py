@@ -32,6 +32,7 @@ from edge.observe.error_log import current as current_error_log
 from edge.observe.ledger import Ledger
 from edge.observe.metrics import Gauge
 from edge.observe.sink import Sink
+from edge.policy.operators import Operators
 from edge.share.channel import Message, Word
 from edge.worker.doors import Doors
 from edge.worker.fast import FastLane
@@ -140,6 +141,7 @@ class Worker:
             self._gauges,
             lambda: self.is_leaving,
             self.rooms,
+            Operators(heritage.operators),
         )
         self.doors = Doors(heritage.tls)
         limits = config.limits
@@ -173,9 +175,9 @@ class Worker:
         fd = self.heritage.logs.get("access")
         return AccessLog(Sink(target, fd), make_format(self.config.log.format))
 
-    def _say(self, head: RequestHead, now_wall: float) -> Answer:
+    def _say(self, head: RequestHead, now_wall: float, peer: str) -> Answer:
         """Answer an operator."""
-        return self.admin(head, now_wall)
+        return self.admin(head, now_wall, peer)
 
     def _connect(self, door: Door) -> ServerConnection:
         return ServerConnection(door.scheme, self._limits, door.memo)

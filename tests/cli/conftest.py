@@ -16,6 +16,7 @@ class Desk(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         parts = urlsplit(self.path)
         self.server.asked.append((self.command, parts.path, parse_qsl(parts.query)))
+        self.server.shown.append(self.headers["Authorization"])
         status, body = self.server.answers.pop(0)
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
@@ -42,7 +43,7 @@ class _Unix(socketserver.UnixStreamServer):
 @pytest.fixture(params=["tcp", "unix"])
 def desk(request, tmp_path):
     server = _Tcp(("127.0.0.1", 0), Desk) if request.param == "tcp" else _Unix(str(tmp_path / "s"), Desk)
-    server.asked, server.answers = [], []
+    server.asked, server.answers, server.shown = [], [], []
     server.where = f"127.0.0.1:{server.server_address[1]}" if request.param == "tcp" else f"unix:{tmp_path / 's'}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

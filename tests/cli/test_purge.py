@@ -91,18 +91,45 @@ def test_a_file_that_names_no_address_is_said_and_fails(tmp_path, capsys, admin,
     assert why in capsys.readouterr().err
 
 
-def test_an_address_that_is_none_is_said():
+def test_an_address_that_is_none_is_said(tmp_path):
     with pytest.raises(Unanswered, match="has no port"):
-        Operator(None, "localhost")
+        Operator(tmp_path / "none.toml", "localhost")
 
 
 def test_the_address_is_where_the_file_says(tmp_path):
     path = tmp_path / "edge.toml"
-    path.write_text('[[listener]]\naddress = "127.0.0.1:0"\nredirect = "https"\n[admin]\naddress = "[::]:9180"\n')
+    admin = '[admin]\naddress = "[::]:9180"\ntokens = "tokens"\n'
+    path.write_text('[[listener]]\naddress = "127.0.0.1:0"\nredirect = "https"\n' + admin)
     operator = Operator(path)
 
     assert "[::]:9180" == str(operator)
     assert "::1" == operator._connection().host
+
+
+@pytest.mark.parametrize("is_named", [False, True])
+def test_a_token_is_shown_where_the_file_names_one(tmp_path, desk, is_named):
+    path = tmp_path / "edge.toml"
+    (tmp_path / "tokens").write_text("# who: the deploy job\n\n0123456789abcdef\nfedcba9876543210\n")
+    path.write_text(
+        '[[listener]]\naddress = "127.0.0.1:0"\nredirect = "https"\n'
+        f'[admin]\naddress = "{desk.where}"\ntokens = "tokens"\n'
+    )
+    desk.answers.append((200, b"{}"))
+    Operator(path, desk.where if is_named else None).ask("GET", "/cache")
+
+    assert ["Bearer 0123456789abcdef"] == desk.shown
+
+
+def test_tokens_that_cannot_be_read_are_said(tmp_path, desk):
+    path = tmp_path / "edge.toml"
+    path.write_text(
+        '[[listener]]\naddress = "127.0.0.1:0"\nredirect = "https"\n'
+        f'[admin]\naddress = "{desk.where}"\ntokens = "missing"\n'
+    )
+    with pytest.raises(
+        Unanswered, match=r"missing, with the tokens for the admin address, cannot be read: No such file"
+    ):
+        Operator(path).ask("GET", "/cache")
 
 
 def test_naming_nothing_is_bad_usage(capsys):

@@ -47,6 +47,26 @@ def test_the_admin_address_is_a_listeners():
     ]
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0:9180", "10.20.0.5:9180", "[::]:9180", "[2001:db8::1]:9180"])
+def test_an_admin_address_that_others_reach_needs_tokens(address):
+    admin = f'[admin]\naddress = "{address}"\n'
+
+    [problem] = said(LISTENER, REST, admin)
+    assert problem.startswith(f"8:11: whoever reaches {address!r} could purge")
+    assert said(LISTENER, REST, admin, 'tokens = "tokens"\n') == []
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9180", "127.0.0.2:9180", "[::1]:9180", "unix:/run/x", "systemd:admin"])
+def test_an_admin_address_of_this_machines_own_needs_none(address):
+    assert said(LISTENER, REST, f'[admin]\naddress = "{address}"\n') == []
+
+
+def test_tokens_without_an_address():
+    assert said(LISTENER, REST, '[admin]\ntokens = "tokens"\n') == [
+        "8:10: warning: there is no address to show them at; expected an address"
+    ]
+
+
 def test_a_redirect_to_https_from_https_goes_in_a_circle():
     assert said(TLS, 'redirect = "https"\n', PAIR, REST)[0].startswith("4:12: clients here use https already")
 

@@ -12,6 +12,7 @@ from edge.exchange.decision import Fetch, Serve
 from edge.message.head import Framing
 from edge.observe import names
 from edge.observe.metrics import Gauge
+from edge.policy.operators import Operators, read_tokens
 from edge.share.counters import Counters
 from edge.share.scoreboard import Scoreboard
 from tests.cache import kit
@@ -54,6 +55,33 @@ def test_metrics_are_the_whole_nodes(office):
     assert "edge_answer 42.0" in lines
     assert any(line.startswith("edge_sessions_total") and line.endswith(" 7.0") for line in lines)
     assert any('origin="shop"' in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "peer", "host", "fields", "status"),
+    [
+        ("", "127.0.0.1", "localhost", {}, 200),
+        ("", "192.0.2.7", "127.0.0.1", {}, 403),
+        ("", "127.0.0.1", "evil.example", {}, 403),
+        ("a-token-of-ours-01", "192.0.2.7", "edge.internal", {}, 401),
+        ("a-token-of-ours-01", "192.0.2.7", "edge.internal", {"Authorization": "Bearer a-token-of-ours-01"}, 200),
+        ("a-token-of-ours-01", "127.0.0.1", "localhost", {"Authorization": "Bearer another-token-01"}, 401),
+    ],
+)
+@pytest.mark.parametrize("target", ["/metrics", "/purge?all=1", "/cache", "/explain?url=x", "/", "/nothing"])
+def test_nothing_is_told_or_done_before_it_is_known_who_asks(office, tokens, peer, host, fields, status, target):
+    """Whatever is asked for, also where nothing is."""
+    office.admin._operators = Operators(read_tokens(tokens) if tokens else ())
+    head = kit.head(target, "GET", fields)
+    head.authority = host.encode()
+    answer = office.admin(head, NOW, peer)
+
+    if status != 200:
+        assert status == answer.head.status
+        assert "http_request_denied" == answer.word
+        assert (status == 401) == (answer.head.get(b"www-authenticate") is not None)
+    else:
+        assert answer.head.status not in {401, 403}
 
 
 def test_metrics_come_in_the_form_that_is_asked_for(office):

@@ -196,7 +196,7 @@ async def test_operators_are_told_what_they_ask(edge_at, tmp_path: Path) -> None
     async with edge_at(tmp_path, origin=shop()) as edge:
         await (await edge.client()).get("/")
         edge.count(names.BUGS)
-        admin = await edge.client(listener=door)
+        admin = await edge.client(listener=door, peer="")
         for session in edge.worker.fast.sessions.values():
             if session.door.listener is door:
                 session.door.is_admin = True

@@ -85,6 +85,7 @@ class House:
         tls: Any = None,
         name: str = "shop.example",
         preface: bytes = b"",
+        peer: str = "192.0.2.7",
     ) -> Client:
         """Connect; *preface* is sent before anything else; with *tls* (a client context) through a handshake."""
         ours, theirs = socket.socketpair()
@@ -93,7 +94,7 @@ class House:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
         door = self.worker.doors.plain(listener or self.listener)
-        self.worker.fast.admit(theirs, "192.0.2.7", door)
+        self.worker.fast.admit(theirs, peer, door)
         near = trio.socket.from_stdlib_socket(ours)
         self.sockets.append(near)
         stream: trio.abc.Stream = trio.SocketStream(near)

@@ -288,7 +288,7 @@ class Node:
         """Ask the admin address on a connection of its own."""
         stream = await trio.open_tcp_stream("127.0.0.1", self.admin_port)
         async with stream:
-            return await Client(stream).get(path, Connection="close")
+            return await Client(stream).get(path, host="127.0.0.1", Connection="close")
 
     async def metrics(self) -> dict[str, float]:
         """Return every sample: ``name`` or ``name{label="value"}``."""

@@ -34,7 +34,7 @@ async def purge(edge: Node, query: str) -> float:
     stream = await trio.open_tcp_stream("127.0.0.1", edge.admin_port)
     async with stream:
         began = time.monotonic()
-        await stream.send_all(f"POST /purge?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        await stream.send_all(f"POST /purge?{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = await stream.receive_some(65536)
         took = time.monotonic() - began
     assert b" 200 " in answer.split(b"\r\n")[0], answer

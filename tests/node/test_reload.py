@@ -330,7 +330,7 @@ async def test_who_waited_for_a_worker_that_is_given_up_is_served_by_the_others(
         replies = []
 
         async def ask(caller: Caller, path: str) -> None:
-            replies.append((await caller.get(path)).status)
+            replies.append((await caller.get(path, host="localhost")).status)
             await caller.aclose()
 
         async with trio.open_nursery() as nursery:
