@@ -376,6 +376,14 @@ class Origin:
         least=0.0,
         most=3600.0,
     )
+    least_rate: int = setting(
+        kinds.Size(),
+        "Bytes per second that a reply must bring on average, beyond the time it may pause, if it has said how long it is or "
+        "is being stored. 0: a byte within each between_bytes is enough.",
+        default=256,
+        least=0,
+        most=1 * GIB,
+    )
     max_connections: int = setting(
         kinds.Integer(), "Connections to each server, per worker.", default=1024, least=1, most=65535
     )
@@ -1102,7 +1110,7 @@ class Limits:
 
 @table
 class Timeouts:
-    """``[timeouts]``: how long a client may take."""
+    """``[timeouts]``: how long a client may take, and both sides of a tunnel."""
 
     handshake_s: float = setting(
         kinds.Time(), "For the TLS handshake.", default=10.0, name="handshake", least=0.01, most=300.0
@@ -1123,6 +1131,14 @@ class Timeouts:
     )
     idle_s: float = setting(
         kinds.Time(), "Between two requests on a kept connection.", default=75.0, name="idle", least=0.0, most=86400.0
+    )
+    tunnel_s: float = setting(
+        kinds.Time(),
+        "How long nothing may pass through a tunnel (a WebSocket), either way.",
+        default=3600.0,
+        name="tunnel",
+        least=0.01,
+        most=30 * 86400.0,
     )
 
 

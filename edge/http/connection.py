@@ -127,6 +127,11 @@ class Connection(Protocol):
         ...
 
     @property
+    def is_held(self) -> bool:
+        """The client holds its request's body back until it hears 100, and has not heard it: its silence is our doing."""
+        ...
+
+    @property
     def tunnels(self) -> bool:
         """Bytes are carried verbatim; the client may have ended its side, which is not the end of ours."""
         ...

@@ -158,7 +158,7 @@ TIMEOUTS: Final = _each(
     "edge_session_timeouts_total",
     "Client connections closed by a deadline.",
     "while",
-    ("handshake", "head", "body", "write", "idle"),
+    ("handshake", "head", "body", "write", "idle", "tunnel"),
 )
 EXCHANGES_OPEN: Final = _one("edge_exchanges_open", Kind.GAUGE, "Exchanges in the slow lane now.")
 TUNNELS_OPEN: Final = _one("edge_tunnels_open", Kind.GAUGE, "Tunnels (upgraded connections) open now.")

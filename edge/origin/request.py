@@ -208,6 +208,32 @@ def sent_request_id(head: RequestHead, *, trusted: bool) -> bytes | None:
     return None
 
 
+_NEVER_BEHIND = _CONDITIONS | {
+    # authentication, modifiers, response control and content format (RFC 9110 §6.5.1)
+    b"age",
+    b"authorization",
+    b"cache-control",
+    b"content-encoding",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"date",
+    b"expires",
+    b"max-forwards",
+    b"pragma",
+    b"set-cookie",
+}
+
+
+def sent_trailers(trailers: list[Field]) -> list[Field]:
+    """
+    Return which of a client's trailers are passed on: not those that an origin would have to know before the body.
+
+    One that folds trailers into the head would otherwise believe there what was taken off the head, or never in it.
+    """
+    return [entry for entry in trailers if not is_claim(entry[0]) and entry[0].replace(b"_", b"-") not in _NEVER_BEHIND]
+
+
 def own_hops(head: RequestHead) -> int:
     """
     Count how often the request has already passed an edge.

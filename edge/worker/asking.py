@@ -20,7 +20,7 @@ from edge.errors import OriginFault
 from edge.exchange.decision import Fetch
 from edge.message.head import Framing
 from edge.observe import names
-from edge.origin.request import Aim, OriginRequest, origin_request, sent_request_id
+from edge.origin.request import Aim, OriginRequest, origin_request, sent_request_id, sent_trailers
 from edge.worker.confirming import confirm, hear_head, serve_stale
 from edge.worker.introducing import introduction
 from edge.worker.landing import WHOLE, keep, note_not_kept
@@ -67,7 +67,7 @@ async def carry(means: Means, errand: Errand) -> None:
             if ox.attempts:
                 await ox.resume()
             if ox.request.framing is not Framing.NONE:
-                async with ox.sending(x.more):
+                async with ox.sending(x.more, lambda: sent_trailers(x.trailers)):
                     errand.reply = await ox.reply()
                     note(means, errand)
                     await _answered_body(means, errand)

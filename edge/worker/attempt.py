@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 TURN_BYTES: Final = 262144
 """Most bytes one exchange moves without letting others run."""
 
+_CONTINUE = 100
 _SWITCHING = 101
 
 
@@ -60,6 +61,7 @@ class Attempt:
         broken: why nothing more can be sent; a reply may still have come.
         request_bytes, reply_bytes: sent and received, heads included.
         interims: 1xx heads that have come.
+        is_continued: a 100 was among them.
         unwaited: bytes moved since this exchange last waited.
     """
 
@@ -74,6 +76,7 @@ class Attempt:
     request_bytes = 0
     reply_bytes = 0
     interims = 0
+    is_continued = False
     unwaited = 0
     cut: OriginFault | None = None  # the body broke off: said to everyone who asks for more
 
@@ -174,6 +177,7 @@ class Attempt:
                     wire.tunnel()
                     return head
                 self.interims += 1
+                self.is_continued = self.is_continued or head.status == _CONTINUE
                 if self._on_interim is not None:
                     self._on_interim(head)
             if stream.drained:

@@ -285,6 +285,11 @@ class FastLane:
             self.advance(session)
         elif waiting is Waiting.IDLE:
             self.close_kindly(session)
+        elif waiting is Waiting.TUNNEL:
+            for exchange in session.carried.values():
+                exchange.word = exchange.word or "connection_read_timeout"
+                exchange.detail = exchange.detail or "nothing came through the tunnel"
+            self.close_kindly(session)
         else:
             self.close(session, reset=waiting is Waiting.WRITE)
 
@@ -502,13 +507,17 @@ class FastLane:
             if session.waiting is not Waiting.HEAD:
                 session.waiting = Waiting.HEAD
                 self.deadlines.arm(session, now + timeouts.head_s)
-        elif conn.reads_body and not any(x.is_full for x in session.carried.values()):
+        elif conn.reads_body and not conn.is_held and not any(x.is_full for x in session.carried.values()):
             if any(x.status for x in session.carried.values()):  # both sides talk: silence on one is no attack
                 if moved or session.waiting is not Waiting.BODY:
                     session.waiting = Waiting.BODY
                     self.deadlines.arm(session, now + timeouts.body_s)
             else:
                 self._pace(session, Waiting.BODY, moved, timeouts.body_s)
+        elif conn.tunnels:
+            if moved or session.waiting is not Waiting.TUNNEL:
+                session.waiting = Waiting.TUNNEL
+                self.deadlines.arm(session, now + timeouts.tunnel_s)
         elif session.waiting is not Waiting.NOTHING:
             session.waiting = Waiting.NOTHING
             self.deadlines.arm(session, NEVER)

@@ -148,6 +148,7 @@ async def _let_land(means: Means, errand: Errand, flight: Flight, draft: Copy, p
     store = means.rooms.store
     assert store is not None
     assert means.flights is not None
+    errand.ox.is_kept = True
     fill = store.begin_fill(draft)
     body_id = 0
     if not isinstance(fill, NotStored):

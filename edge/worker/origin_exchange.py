@@ -34,6 +34,8 @@ import trio
 from trio.lowlevel import checkpoint, wait_writable
 
 from edge.errors import Fault, OriginFault
+from edge.message.head import Framing
+from edge.origin.pace import patience_s
 from edge.origin.retry import Verdict, may_retry
 from edge.worker.attempt import TURN_BYTES, Attempt
 from edge.worker.waits import flush, rearm
@@ -59,7 +61,8 @@ class OriginExchange:
         reused: its connection had carried an exchange before.
         attempts: times the request was sent, or begun to be sent.
         attempt: the last of them.
-        is_sending, scope, is_overdue: see :class:`edge.worker.waits.Waiter`.
+        is_kept: the reply is being stored: others wait for it, too.
+        is_sending, is_held, scope, is_overdue: see :class:`edge.worker.waits.Waiter`.
     """
 
     # Defaults live on the class: an exchange writes only what differs.
@@ -70,6 +73,8 @@ class OriginExchange:
     _is_begun = False
     _body_begun = False
     is_sending = False
+    is_kept = False
+    _waited_s = 0.0  # for the body
     _replaced: trio.Event | None = None  # while the connection of a request whose body is being sent is replaced
     scope: trio.CancelScope | None = None
     is_overdue = False
@@ -179,7 +184,11 @@ class OriginExchange:
             attempt.is_whole = True
 
     @asynccontextmanager
-    async def sending(self, source: Callable[[], Awaitable[bytes | memoryview | None]]) -> AsyncIterator[None]:
+    async def sending(
+        self,
+        source: Callable[[], Awaitable[bytes | memoryview | None]],
+        trailers: Callable[[], list[Field]] | None = None,
+    ) -> AsyncIterator[None]:
         """
         Send the body in a task beside, while the block awaits the reply: for every body that is not already here.
 
@@ -192,6 +201,7 @@ class OriginExchange:
 
         Args:
             source: gives the next part, None at the end.
+            trailers: gives what is said behind the end, once it has come; dropped where the framing cannot carry it.
 
         Raises:
             Fault: what *source* raised (the client left), or the origin took nothing for too long: the block is
@@ -204,13 +214,16 @@ class OriginExchange:
         async def pump() -> None:
             try:
                 while (data := await source()) is not None:
+                    if self.is_held:  # told to go on, or tired of waiting: it is the client's turn now
+                        self._body_begun = True
+                        rearm(self, math.inf)
                     if self._replaced is not None:
                         await self._replaced.wait()
                     if not await self.send_body(data):
                         return
                 if self._replaced is not None:
                     await self._replaced.wait()
-                await self.send_end()
+                await self.send_end(trailers() if trailers is not None else None)
             except trio.ClosedResourceError:
                 return  # the reply has ended and the connection with it
             except Fault as fault:
@@ -231,6 +244,11 @@ class OriginExchange:
             nursery.cancel_scope.cancel()
         for told in failed or raised:
             raise told
+
+    @property
+    def is_held(self) -> bool:
+        """The client sends nothing of the body before the origin has told it to."""
+        return self.request.expect_continue and not self._body_begun and not self.attempt.is_continued
 
     @property
     def _is_open(self) -> bool:
@@ -416,8 +434,23 @@ class OriginExchange:
                 attempt.unwaited = 0
                 await checkpoint()
             else:
-                await self._watch.readable(self, wait_s, "connection_read_timeout")
+                await self._wait(wait_s)
         return data
+
+    async def _wait(self, pause_s: float) -> None:
+        """Wait for more of the body: as long as it may pause, and as what has come of it has earned."""
+        head, settings = self.attempt.head, self._group.settings
+        if not settings.least_rate or self.upgraded or not (self.is_kept or (head and head.framing is Framing.LENGTH)):
+            await self._watch.readable(self, pause_s, "connection_read_timeout")
+            return
+        clock = self._group.clock
+        began_mono = clock.mono()
+        left_s = patience_s(pause_s, self._waited_s, self.attempt.reply_bytes, settings.least_rate)
+        if left_s <= 0.0:
+            detail = f"{self.server}: slower than {settings.least_rate} bytes per second"
+            raise OriginFault(detail, word="connection_read_timeout", reply=504)
+        await self._watch.readable(self, left_s, "connection_read_timeout")
+        self._waited_s += clock.mono() - began_mono
 
     async def _again(self, fault: Fault) -> None:
         """Replace the connection and forget the attempt if the request may be sent again; else raise *fault*."""

@@ -64,6 +64,7 @@ class Waiting(Enum):
     BODY = "body"
     WRITE = "write"
     IDLE = "idle"
+    TUNNEL = "tunnel"
     LINGER = "linger"
     NOTHING = "nothing"  # an exchange is carried and has its own deadlines
 

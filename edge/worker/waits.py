@@ -46,6 +46,11 @@ class Waiter(Protocol):
     scope: trio.CancelScope | None
     is_overdue: bool
 
+    @property
+    def is_held(self) -> bool:
+        """The client sends nothing before the origin has said 100: then it can be late."""
+        ...
+
 
 class Watch:
     """
@@ -111,7 +116,8 @@ class Watch:
             finally:
                 del self.waits[waiter]
         else:
-            with trio.CancelScope(relative_deadline=math.inf if waiter.is_sending else wait_s) as waiter.scope:
+            is_the_clients = waiter.is_sending and not waiter.is_held
+            with trio.CancelScope(relative_deadline=math.inf if is_the_clients else wait_s) as waiter.scope:
                 try:
                     await self.ears.wait(fd)
                 finally:

@@ -32,11 +32,28 @@ class Asked:
 class Wire:
     """What a script writes its reply to."""
 
-    def __init__(self, stream: trio.SocketStream | trio.SSLStream) -> None:
+    def __init__(self, stream: trio.SocketStream | trio.SSLStream, rest: bytes = b"") -> None:
         self.stream = stream
+        self._rest = rest
 
     async def send(self, data: bytes) -> None:
         await self.stream.send_all(data)
+
+    async def receive(self, most: int = 65536) -> bytes:
+        """What comes behind the request's head, where its body was not read; b"" at the end."""
+        if self._rest:
+            data, self._rest = self._rest[:most], self._rest[most:]
+            return data
+        return await self.stream.receive_some(most)
+
+    async def exactly(self, count: int) -> bytes:
+        """So many bytes of it."""
+        got = b""
+        while len(got) < count:
+            more = await self.receive(count - len(got))
+            assert more, f"ended after {got!r}"
+            got += more
+        return got
 
 
 Script = Callable[[Asked, Wire], Awaitable[None]]
@@ -139,7 +156,7 @@ class Origin:
                 if page is None:
                     page = reply(404, b"nothing here")
                 if callable(page):
-                    await page(asked, Wire(stream))
+                    await page(asked, Wire(stream, b"" if self.read_body else connection.trailing_data[0]))
                 else:
                     await stream.send_all(page)
                 if (asked.get(b"connection") or b"").lower() == b"close":

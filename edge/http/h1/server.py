@@ -258,6 +258,7 @@ class ServerConnection:
                     raise ClientGone("end of file inside a body")
                 return NEED_DATA
             self._buffer = b""
+            self._continued = True  # whatever it was told: it waits no more
             piece = body.decode(data)
             if piece and self._asked is not None:
                 return Body(self._stream, piece)
@@ -399,6 +400,18 @@ class ServerConnection:
     def reads_body(self) -> bool:
         """The client's next bytes belong to the body of the request that is open, or was."""
         return self._reading is BODY
+
+    @property
+    def is_held(self) -> bool:
+        """The client holds its request's body back until it hears 100, and has not heard it: its silence is our doing."""
+        asked = self._asked
+        return (
+            self._reading is BODY
+            and not self._continued
+            and asked is not None
+            and asked.expect_continue
+            and not self._buffer
+        )
 
     @property
     def tunnels(self) -> bool:
