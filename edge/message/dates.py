@@ -30,6 +30,7 @@ _RFC850 = re.compile(_DAY + rb", (?P<day>[0-9]{2})-" + _MON + rb"-(?P<year>[0-9]
 _ASCTIME = re.compile(_DAY3 + rb" " + _MON + rb" (?P<day>[0-9]{2}| [0-9]) " + _CLOCK + rb" (?P<year>[0-9]{4})")
 
 _LONGEST = len(b"Wednesday, 06-Nov-94 08:49:37 GMT")
+_LAST = 253402300799.0  # of the year 9999: a second later cannot be written as a date
 _PIVOT = 70  # a two-digit year from 70 on is 19yy: no HTTP date lies before 1970, and 2070 is beyond fifty years
 
 
@@ -63,7 +64,8 @@ def _read(value: bytes) -> float | None:
         )
     except ValueError:  # a 30th of February, a 25th hour
         return None
-    return minute.timestamp() + second if second <= 60 else None  # 60 is a leap second
+    wall = minute.timestamp() + second
+    return wall if second <= 60 and wall <= _LAST else None  # 60 is a leap second
 
 
 _last: tuple[int, bytes] = (0, b"Thu, 01 Jan 1970 00:00:00 GMT")

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _REQUEST_LINE = re.compile(rb"(" + _TCHAR + rb"{1,64}) ([\x21\x22\x24-\x7e]++) HTTP/1\.([01])\r\n")
-_OTHER_VERSION = re.compile(rb"[^ ]+ [^ ]+ HTTP/(?!1\.[01]\r)[0-9.]{1,8}\r\n")
+_OTHER_VERSION = re.compile(rb"[^ \r\n]+ [^ \r\n]+ HTTP/(?!1\.[01]\r)[0-9.]{1,8}\r\n")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\r\n")
 
 # The parser has turned these into authority, framing, length and expect_continue.
