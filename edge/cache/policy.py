@@ -90,6 +90,7 @@ class RoutePolicy:
         key_headers, key_cookies: what copies of one address are told apart by.
         strip_cookies: other cookies are neither sent nor kept.
         bypass_headers, bypass_cookies: what makes a request pass.
+        must_be_alike: a reply is kept only if its type is what the end of its address promises.
         min_uses: how often a reply must have been fetched before it is kept.
         max_object: bytes; None: as everywhere.
         mark: sets keys apart from other routes' for the same address; empty: the address alone leads to this one.
@@ -118,6 +119,7 @@ class RoutePolicy:
         "keeps_parts",
         "max_object",
         "min_uses",
+        "must_be_alike",
         "selects",
         "sie_s",
         "stopping",
@@ -145,6 +147,7 @@ class RoutePolicy:
         strip_cookies: bool = False,
         bypass_headers: Iterable[bytes] = (),
         bypass_cookies: Iterable[bytes] = (),
+        must_be_alike: bool = False,
         min_uses: int = 1,
         max_object: int | None = None,
         mark: bytes = b"",
@@ -167,6 +170,7 @@ class RoutePolicy:
         self.strip_cookies = strip_cookies
         self._bypass_headers = frozenset(bypass_headers)
         self._bypass_cookies = _pattern(bypass_cookies)
+        self.must_be_alike = must_be_alike
         self.min_uses = min_uses
         self.max_object = max_object
         self.keeps_parts = keeps_parts

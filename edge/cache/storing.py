@@ -34,6 +34,7 @@ from edge.cache.ask import Bypassed, Method
 from edge.cache.copy import Copy
 from edge.cache.freshness import HEURISTIC_STATUSES, Basis, control_of, gmt_date, initial_age, lifetime
 from edge.cache.key import resolve
+from edge.cache.likeness import is_alike
 from edge.cache.vary import STAR, vary_names
 from edge.message.dates import parse_date
 from edge.message.head import Framing
@@ -64,6 +65,7 @@ class Unstored(Enum):
     NO_STORE = "no-store"  # §5.2.2.5
     PRIVATE = "private"  # §5.2.2.7
     AUTHORIZATION = "authorization"  # §3.5: and nothing allows a shared cache to keep it
+    UNLIKE = "unlike"  # its type is not what the end of its address promises, and its route asks for that
     VARY_STAR = "vary-star"  # §4.1: it would never match again
     STATUS = "status"  # §3, §4.2.2: no lifetime given, and none may be guessed for this status
     SET_COOKIE = "set-cookie"  # no lifetime given, and it sets a cookie: see above
@@ -87,6 +89,7 @@ FOR_EVERYBODY: Final = frozenset(
         Unstored.NO_STORE,
         Unstored.PRIVATE,
         Unstored.IDENTITY,
+        Unstored.UNLIKE,
         Unstored.VARY_STAR,
         Unstored.STATUS,
         Unstored.SET_COOKIE,
@@ -227,7 +230,14 @@ def _refusal(ask: Ask, reply: ReplyHead, cc: CacheControl) -> Unstored | None:
         return Unstored.AUTHORIZATION
     if ask.is_identified and not is_for_all(cc):
         return Unstored.IDENTITY
-    return None
+    return Unstored.UNLIKE if _is_unlike(ask, reply) else None
+
+
+def _is_unlike(ask: Ask, reply: ReplyHead) -> bool:
+    """Whether the route asks that a page is what its address promises, and it is not. An error's page promises nothing."""
+    if ask.policy is None or not ask.policy.must_be_alike or not 200 <= reply.status < 300:
+        return False
+    return not is_alike(ask.target, reply.index.get(b"content-type"))
 
 
 def is_for_all(cc: CacheControl) -> bool:

@@ -560,6 +560,12 @@ class RouteCache:
         default=(),
         example='["session", "wordpress_logged_in_*"]',
     )
+    match_type: bool = setting(
+        kinds.Boolean(),
+        "Whether a reply is kept only if its Content-Type is what the path's ending promises: /account/x.css that is text/html is not "
+        "(web cache deception).",
+        default=False,
+    )
     min_uses: int = setting(
         kinds.Integer(),
         "How often a reply must have been fetched, by whichever worker, before it is kept: 2 spares the store what is asked "

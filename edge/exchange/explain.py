@@ -62,6 +62,7 @@ STORED_BY: Final = {
     Unstored.PRIVATE: "RFC 9111 §5.2.2.7",
     Unstored.AUTHORIZATION: "RFC 9111 §3.5",
     Unstored.IDENTITY: "[route.access], RFC 9111 §3.5",
+    Unstored.UNLIKE: "[route.cache] match_type",
     Unstored.VARY_STAR: "RFC 9111 §4.1",
     Unstored.STATUS: "RFC 9111 §4.2.2",
     Unstored.SET_COOKIE: "RFC 9111 §7.3",

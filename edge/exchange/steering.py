@@ -156,6 +156,7 @@ def policy_of(rules: RouteCache, mark: bytes = b"") -> RoutePolicy | None:
         strip_cookies=rules.strip_cookies,
         bypass_headers=_encoded(rules.bypass_headers),
         bypass_cookies=_encoded(rules.bypass_cookies),
+        must_be_alike=rules.match_type,
         min_uses=rules.min_uses,
         max_object=rules.max_object,
         mark=mark,

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.cache.ask import ask_of
 from edge.cache.copy import Copy
+from edge.cache.policy import RoutePolicy
 from edge.cache.storing import FOR_EVERYBODY, UNDERSTOOD, NotStored, Unstored, may_store, not_stored
 from edge.message.head import Framing, ReplyHead
-from tests.cache.kit import NOW, ask, reply, stored, why_not
+from tests.cache.kit import NOW, PREFERENCE, ask, head, reply, stored, why_not
 
 FRESH = {"cache-control": "max-age=60"}
 TAGGED = {"etag": '"a"'}
@@ -102,6 +104,16 @@ def test_no_store_of_others_is_overridden_by_what_is_said_to_us():
 def test_private():
     assert why_not({"cache-control": "private, max-age=60"}) == "private"
     assert why_not({"cache-control": "max-age=60", "cdn-cache-control": "private"}) == "private"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "why"), [(200, "text/html", "unlike"), (200, "text/css", "stored"), (404, "text/html", "stored")]
+)
+def test_unlike(status, kind, why):
+    asked = ask_of(head("/account/x.css"), PREFERENCE, RoutePolicy(must_be_alike=True))
+
+    assert why_not({**FRESH, "content-type": kind}, asked=asked, status=status) == why
+    assert why_not({**FRESH, "content-type": kind}, asked=ask("/account/x.css"), status=status) == "stored"
 
 
 @pytest.mark.parametrize("said", ["max-age=60", "no-cache", "max-age=60, proxy-revalidate"])

@@ -29,6 +29,7 @@ OTHER = RouteCache(
     strip_cookies=True,
     bypass_headers=("e",),
     bypass_cookies=("f",),
+    match_type=True,
     min_uses=2,
     max_object=8,
     parts=False,
