@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from edge.config.agree_routes import route_rules
 from edge.config.kinds import did_you_mean, size_words, time_words
 from edge.config.problem import Severity
+from edge.config.route_rules import RouteMirror
 from edge.config.tree import (
     Admin,
     CacheConfig,
@@ -22,6 +24,7 @@ from edge.config.tree import (
     Compression,
     ForwardAuth,
     Jwt,
+    Limits,
     Listener,
     Origin,
     OriginServer,
@@ -203,6 +206,7 @@ def _origins(parts: Parts) -> Iterator[Disagreement]:
     used |= {share.origin for _, route in parts.all(Route) for share in route.split}
     used |= {service.origin for _, service in parts.all(ForwardAuth)}
     used |= {jwt.jwks_origin for _, jwt in parts.all(Jwt) if jwt.jwks_origin is not None}
+    used |= {mirror.origin or "" for _, mirror in parts.all(RouteMirror)}
     listeners = [listener for _, listener in parts.all(Listener) if listener.kind == "tcp"]
     servers: dict[Key, list[tuple[Key, OriginServer]]] = {}
     for where, server in parts.all(OriginServer):
@@ -260,9 +264,11 @@ def _is_same_place(listener: Listener, host: str, port: int) -> bool:
 def _routes(parts: Parts) -> Iterator[Disagreement]:
     written = parts.raw.get("origin")
     origins: dict[str, Any] = written if isinstance(written, dict) else {}
+    limits = next((limits for _, limits in parts.all(Limits)), Limits())
     for key, route in parts.all(Route):
         named = [((*key, "origin"), route.origin)] if route.origin else []
         named += [((*key, "split", at, "origin"), share.origin) for at, share in enumerate(route.split)]
+        named += [((*key, "mirror", "origin"), route.mirror.origin)] if route.mirror.origin is not None else []
         for where, name in named:
             if name not in origins:
                 near = did_you_mean(name, list(origins))
@@ -270,31 +276,10 @@ def _routes(parts: Parts) -> Iterator[Disagreement]:
                     f"; expected one of {', '.join(origins)}" if origins else f"; expected [origin.{name}]"
                 )
                 yield Disagreement(where, f"there is no origin {name!r}{known}")
-        yield from _where_to(key, route)
+        yield from (Disagreement(*found) for found in route_rules(key, route, limits))
     serving = [key for key, listener in parts.all(Listener) if listener.redirect is None]
     if serving and not parts.wrote("route"):
         yield Disagreement(serving[0], "nothing can be answered here; expected at least one [[route]]", WARNING)
-
-
-def _where_to(key: Key, route: Route) -> Iterator[Disagreement]:
-    """A route leads to one thing, and its path is said once."""
-    if route.path_exact is not None and route.path != "/":
-        yield Disagreement((*key, "path_exact"), "path is a prefix and path_exact the whole; expected one of the two")
-    if route.path_exact is not None and route.path_pattern is not None:
-        yield Disagreement(
-            (*key, "path_pattern"), "path_exact says all there is to say of the path; expected one of the two"
-        )
-    if route.origin and route.split:
-        yield Disagreement((*key, "split"), "origin says already where to; expected one of the two")
-    elif not route.origin and not route.split:
-        yield Disagreement(key, "[[route]] has no 'origin'; expected origin = \"shop\"")
-    names = [share.origin for share in route.split]
-    if len(set(names)) < len(names):
-        yield Disagreement((*key, "split"), "an origin is named twice; expected each once, with its whole weight")
-    if route.split and not any(share.weight for share in route.split):
-        yield Disagreement((*key, "split"), "no origin has a weight; expected at least one")
-    if not route.split and route.split_by != "address":
-        yield Disagreement((*key, "split_by"), "nothing is split here; expected a split beside it", WARNING)
 
 
 def _route_caches(parts: Parts) -> Iterator[Disagreement]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.config.problem import Problem, Severity
+from edge.config.route_rules import ErrorPages, RouteRespond
 from edge.config.tree import Admin, CacheConfig, Certificate, Listener, Log, Origin, OriginTls, Server
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def check_files(loaded: Loaded) -> list[Problem]:
             *_user(loaded),
             *_ours(loaded),
             *_read_by_master(loaded),
+            *_pages(loaded),
             *_written_by_master(loaded),
             *_written_by_workers(loaded),
         )
@@ -159,6 +161,17 @@ def _read_by_master(loaded: Loaded) -> Iterator[_Found]:
         yield from _readable((*key, "ca"), tls.ca)
         yield from _readable((*key, "chain"), tls.chain)
         yield from _readable((*key, "key"), tls.key)
+
+
+def _pages(loaded: Loaded) -> Iterator[_Found]:
+    """What was read with the configuration, to be sent as it is."""
+    for key, answer in loaded.parts.all(RouteRespond):
+        if answer.file is not None and answer.file.error:
+            yield (*key, "file"), f"{answer.file.path} {answer.file.error}", Severity.ERROR
+    for key, pages in loaded.parts.all(ErrorPages):
+        for status, page in pages.pages:
+            if page.error:
+                yield (*key, "pages", status), f"{page.path} {page.error}", Severity.ERROR
 
 
 def _readable(key: Key, path: Path | None, *, want_directory: bool = False) -> Iterator[_Found]:

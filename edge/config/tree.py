@@ -20,6 +20,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge.config import kinds
 from edge.config.address import parse_address, parse_target
 from edge.config.contents import Contents
+from edge.config.route_rules import (
+    ErrorPages,
+    RouteLimits,
+    RouteMaintenance,
+    RouteMirror,
+    RouteRedirect,
+    RouteRequestHeaders,
+    RouteRespond,
+    RouteResponseHeaders,
+    RouteRewrite,
+    RouteTimeouts,
+)
 from edge.config.schema import Change, setting, table
 
 if TYPE_CHECKING:
@@ -1024,6 +1036,38 @@ class Route:
     )
     access: RouteAccess = setting(kinds.Table(RouteAccess), "Who may pass, and how often.", default=RouteAccess())
     cors: RouteCors = setting(kinds.Table(RouteCors), "What pages of other sites may do here.", default=RouteCors())
+    rewrite: RouteRewrite = setting(
+        kinds.Table(RouteRewrite), "What the origin is asked for instead.", default=RouteRewrite()
+    )
+    redirect: RouteRedirect = setting(
+        kinds.Table(RouteRedirect), "Instead of an origin: where clients are sent.", default=RouteRedirect()
+    )
+    respond: RouteRespond = setting(
+        kinds.Table(RouteRespond), "Instead of an origin: a fixed answer.", default=RouteRespond()
+    )
+    maintenance: RouteMaintenance = setting(
+        kinds.Table(RouteMaintenance), "Everybody gets 503, but for some.", default=RouteMaintenance()
+    )
+    request_headers: RouteRequestHeaders = setting(
+        kinds.Table(RouteRequestHeaders),
+        "What is done to the header that the origin is sent.",
+        default=RouteRequestHeaders(),
+    )
+    response_headers: RouteResponseHeaders = setting(
+        kinds.Table(RouteResponseHeaders),
+        "What is done to the header of every reply, as it leaves.",
+        default=RouteResponseHeaders(),
+    )
+    limits: RouteLimits = setting(kinds.Table(RouteLimits), "What a client may send this way.", default=RouteLimits())
+    timeouts: RouteTimeouts = setting(
+        kinds.Table(RouteTimeouts), "How long an origin may take this way.", default=RouteTimeouts()
+    )
+    error_pages: ErrorPages = setting(
+        kinds.Table(ErrorPages), "Own pages for what goes wrong, before those of [error_pages].", default=ErrorPages()
+    )
+    mirror: RouteMirror = setting(
+        kinds.Table(RouteMirror), "Another origin that hears what this one is asked.", default=RouteMirror()
+    )
 
 
 @table
@@ -1185,6 +1229,7 @@ class Config:
     rates: Mapping[str, Rate] = setting(
         kinds.Named(Rate), "How many requests are too many.", default=_NONE, name="rate"
     )
+    error_pages: ErrorPages = setting(kinds.Table(ErrorPages), "Own pages for what goes wrong.", default=ErrorPages())
     log: Log = setting(kinds.Table(Log), "What is written, where.", default=Log())
     admin: Admin = setting(kinds.Table(Admin), "For operators.", default=Admin(), needs=Change.LISTENERS)
     limits: Limits = setting(kinds.Table(Limits), "What a client may send.", default=Limits())

@@ -35,6 +35,7 @@ from cachetools import LRUCache
 
 from edge.exchange.decision import Admit, Answer, Serve
 from edge.exchange.limits import Limit, limits_of
+from edge.exchange.wording import changed
 from edge.message.head import Framing, ReplyHead
 from edge.message.headers import tokens
 from edge.observe import names
@@ -853,7 +854,9 @@ class Visit:
                 retry_after_s=why.retry_after_s,
                 extra=tuple((b"www-authenticate", one) for one in self._challenges(why)),
                 to_head=self.head.method == b"HEAD",
+                pages=self.known.pages,
             )
+            head = changed(self.known, head)
         word = "connection_limit_reached" if why.rule == "concurrency" else "http_request_denied"
         return Answer(head, body, word=word, detail="; ".join([*self.notes, why.detail]))
 

@@ -13,10 +13,10 @@ from edge.cache.lookup import Fwd, Miss, Stale
 from edge.cache.spans import first_ask
 from edge.exchange.decision import Answer, Decision, Fetch, Tunnel
 from edge.exchange.recognise import Known, is_tunnel
+from edge.exchange.wording import refuse
 from edge.message.ranges import first_span
 from edge.origin.request import Aim
 from edge.reply.cache_status import forwarded
-from edge.reply.errors import error_reply
 
 if TYPE_CHECKING:
     from edge.cache.spans import Span
@@ -81,11 +81,6 @@ def _part(known: Known, slice_bytes: int) -> Span | None:
 def unmet(known: Known, now_wall: float) -> Answer:
     """Tell a client that wanted a copy or nothing that there is none (RFC 9111 §5.2.1.7)."""
     status = forwarded("request", detail="only-if-cached")
-    head, body = error_reply(
-        504,
-        now_wall=now_wall,
-        accept=known.head.get(b"accept"),
-        extra=((b"cache-status", status),),
-        to_head=known.head.method == b"HEAD",
-    )
-    return Answer(head, body, outcome="request")
+    answer = refuse(known, 504, now_wall, extra=((b"cache-status", status),))
+    answer.outcome = "request"
+    return answer

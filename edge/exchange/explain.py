@@ -225,7 +225,8 @@ def explain(rooms: Rooms, question: Question, now_wall: float) -> dict[str, Any]
 def _received(rooms: Rooms, question: Question, account: Account) -> RequestHead | None:
     limits = rooms.config.limits
     parser = ServerConnection(
-        question.scheme, HeadLimits(limits.line_bytes, limits.header_bytes, limits.header_count, limits.body_bytes)
+        question.scheme,
+        HeadLimits(limits.line_bytes, limits.header_bytes, limits.header_count, rooms.steering.most_body_bytes),
     )
     lines = [b"%b %b HTTP/1.1" % (question.method, question.target), b"host: " + question.authority]
     lines += [b"%b: %b" % field for field in question.fields]

@@ -11,17 +11,20 @@ Source: RFC 9110 §7.4 (misdirected requests), §7.6.3 (loops), §15.5.20.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edge.cache.ask import Ask, ask_of
 from edge.cache.vary import cookie_value
 from edge.exchange.decision import Answer
+from edge.exchange.wording import fixed, redirect, refuse
 from edge.message.cache_control import NOTHING_SAID
 from edge.message.head import Framing, RequestHead
 from edge.origin.request import own_hops
 from edge.policy.access import AccessList
-from edge.reply.errors import error_reply, redirect_reply
+from edge.reply.errors import redirect_reply
 
 if TYPE_CHECKING:
     import ssl
@@ -73,6 +76,8 @@ class Known:
         way: where it goes, with all that is ruled there; None where the edge answers before it looks for a route.
         route: the way's; None like it.
         origin: the way's; None where ``answer`` is set, but for a PURGE.
+        changes: what is done to the header of every reply; None: nothing.
+        pages: the operator's own, for what goes wrong; None: there are none.
         pick: gives what the head means for a client's address, where that depends on it; else None. Then this object is what
             it means for those whom no route asks for by their network.
         answer: makes the edge's own reply for a wall time and a peer, where that is all there is to say; else None.
@@ -84,7 +89,8 @@ class Known:
     """
 
     __slots__ = (
-        "answer", "ask", "asked", "derived", "direct", "door", "guard", "head", "origin", "pick", "route", "serve", "way",
+        "answer", "ask", "asked", "changes", "derived", "direct", "door", "guard", "head", "origin", "pages", "pick", "route",
+        "serve", "way",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +103,8 @@ class Known:
         self.way = way
         self.route: Route | None = None if way is None else way.route
         self.origin: Origin | None = None if way is None else way.origin
+        self.pages = None if way is None else way.pages
+        self.changes = None if way is None else way.changes_for(head)
         self.pick: Callable[[str], Known] | None = None
         self.answer: Callable[[float, str], Answer] | None = None
         self.direct = (
@@ -142,6 +150,8 @@ def recognise(
         known.answer = answer
     else:
         known = _on_its_way(head, door, steering, preference, prepare)
+    if known.way is None:
+        known.pages = steering.pages
     head.known = known
     return known
 
@@ -165,7 +175,16 @@ def _on_its_way(
         return known
 
     def lead(ways: Ways) -> Known:
-        """Say what the head means on a route."""
+        """Say what the head means on a route; and while that is closed, for whom."""
+        closed = ways.all[0].route.maintenance
+        if not closed.enabled:
+            return open_to(ways)
+        shut = _taken(head, door, preference, ways.all[0])
+        _refused(shut, 503, "destination_unavailable", retry_after_s=math.ceil(closed.retry_after_s))
+        return _forked(AccessList(closed.allow), open_to(ways), shut) if closed.allow else shut
+
+    def open_to(ways: Ways) -> Known:
+        """Say what the head means on a route that is open."""
         if ways.split is None:
             return taken(ways.all[0])
         client = _told_apart_by(head, ways)
@@ -178,11 +197,11 @@ def _on_its_way(
         return known
 
     rest = None if not routes or routes[-1].networks else routes[-1]
-    known = (
-        _refused(_asking(head, door, preference, None), 404, "destination_not_found")
-        if rest is None
-        else lead(steering.ways(rest))
-    )
+    if rest is not None:
+        known = lead(steering.ways(rest))
+    else:
+        known = _refused(_asking(head, door, preference, None), 404, "destination_not_found")
+        known.pages = steering.pages
     for route in reversed(routes):
         if route is not rest:
             known = _forked(AccessList(route.networks), lead(steering.ways(route)), known)
@@ -197,7 +216,7 @@ def _forked(networks: AccessList, within: Known, others: Known) -> Known:
         return known if known.pick is None else known.pick(address)
 
     fork = Known(others.head, others.door, others.ask, others.asked, others.way)
-    fork.answer = others.answer
+    fork.answer, fork.pages = others.answer, others.pages
     fork.pick = pick
     return fork
 
@@ -214,14 +233,32 @@ def _told_apart_by(head: RequestHead, ways: Ways) -> bytes | None:
 def _taken(head: RequestHead, door: Door, preference: tuple[bytes, ...], way: Way) -> Known:
     """Say what *head* means on a way."""
     known = _asking(head, door, preference, way)
-    if way.origin is None:
+    limits = way.route.limits
+    if limits.header_bytes is not None and _header_bytes(head) > limits.header_bytes:
+        return _refused(known, 431, "http_request_error")
+    if way.redirect is not None:
+        known.answer = redirect(known, way.route.redirect.status, way.redirect.of(head))
+    elif way.fixed is not None:
+        known.answer = fixed(known, way.fixed)
+    elif way.body_bytes is not None and head.length > way.body_bytes:
+        return _refused(known, 413, "http_request_error")
+    elif way.origin is None:
         return _refused(known, 404, "destination_not_found")
+    elif way.rewriter is not None:
+        target = way.rewriter.target(known.asked.target)
+        if not isinstance(target, bytes):
+            return _refused(known, 400, "http_request_denied")
+        known.asked = dataclasses.replace(known.asked, target=target, known=None)
     return known
 
 
-def _refused(known: Known, status: int, word: str) -> Known:
-    head = known.head
-    known.answer = lambda now, _peer: _refusal(head, status, now, word)
+def _header_bytes(head: RequestHead) -> int:
+    """About as long as the fields were when they came."""
+    return sum(len(name) + len(value) + 4 for name, value in head.fields)
+
+
+def _refused(known: Known, status: int, word: str, *, retry_after_s: int | None = None) -> Known:
+    known.answer = lambda now, _peer: refuse(known, status, now, word, retry_after_s=retry_after_s)
     known.origin = None
     return known
 
@@ -231,9 +268,9 @@ def _at_the_door(head: RequestHead, door: Door, https_port: int) -> Callable[[fl
     if door.listener.redirect is not None:
         return lambda now, _peer: _redirect(head, now, https_port)
     if door.may_serve is not None and not door.may_serve(head.host):
-        return lambda now, _peer: _refusal(head, 421, now, "http_request_denied")
+        return lambda now, _peer: refuse(head.known, 421, now, "http_request_denied")
     if own_hops(head) > MOST_HOPS:
-        return lambda now, _peer: _refusal(head, 508, now, "proxy_loop_detected", says_proxy_status=True)
+        return lambda now, _peer: refuse(head.known, 508, now, "proxy_loop_detected", proxy_error="proxy_loop_detected")
     return None
 
 
@@ -251,17 +288,6 @@ def _asking(head: RequestHead, door: Door, preference: tuple[bytes, ...], way: W
 def _redirect(head: RequestHead, now_wall: float, port: int) -> Answer:
     to_head = head.method == b"HEAD"
     return Answer(*redirect_reply(head.host, head.target, now_wall=now_wall, port=port, to_head=to_head))
-
-
-def _refusal(head: RequestHead, status: int, now_wall: float, word: str, *, says_proxy_status: bool = False) -> Answer:
-    reply, body = error_reply(
-        status,
-        now_wall=now_wall,
-        accept=head.get(b"accept"),
-        proxy_error=word if says_proxy_status else None,
-        to_head=head.method == b"HEAD",
-    )
-    return Answer(reply, body, word=word)
 
 
 def is_tunnel(head: RequestHead) -> bool:

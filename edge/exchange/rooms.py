@@ -24,13 +24,13 @@ from edge.exchange.memory import GONE, Memory
 from edge.exchange.purging import Purger, orders_of
 from edge.exchange.recognise import Door, Known, recognise
 from edge.exchange.steering import Steering
+from edge.exchange.wording import refuse
 from edge.message.head import ReplyHead, RequestHead
 from edge.observe import names
 from edge.observe.error_log import Seldom
 from edge.origin.request import Aim
 from edge.policy.access import AccessList
 from edge.policy.forwarded import Client, TrustedProxies
-from edge.reply.errors import error_reply
 from edge.reply.prepared import prepare
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class Rooms:
         self._admin = admin
         self._clock = clock
         self._seldom = Seldom()
-        self.steering = Steering(config.routes, config.origins)
+        self.steering = Steering(config.routes, config.origins, config.error_pages, config.limits.body_bytes)
         self._https_port = next((listener.port for listener in config.listeners if listener.tls and listener.port), 443)
         self._preference = tuple(coding.encode() for coding in config.compression.encodings)
         self.admission: Admission | None = None
@@ -173,7 +173,7 @@ class Rooms:
         """Carry out a PURGE, if it comes from somebody who may ask for it."""
         address = self.client(peer, head).address
         if not self._purge_from.admits(address):
-            return Answer(*error_reply(403, now_wall=now_wall, accept=head.get(b"accept")), word="http_request_denied")
+            return refuse(head.known, 403, now_wall, "http_request_denied")
         orders, is_soft = orders_of(head, self.steering.keys_for)
         return self.purger.answer(head, orders, now_wall, is_soft=is_soft, by=address)
 
@@ -275,14 +275,14 @@ class Rooms:
             body = self.store.read_whole(body_ref)
             if body is None:
                 return None
-            serve = self.ready(copy, coding, body, GONE if stamp is None else stamp, eligible=eligible)
+            serve = self.ready(known, copy, coding, body, GONE if stamp is None else stamp, eligible=eligible)
         is_asked_about = copy.no_cache or copy.is_invalid  # however fresh it is
         if known.direct and stamp is not None and not is_asked_about:
             known.serve = ref(serve)
         return serve
 
-    def ready(self, copy: Copy, coding: bytes, body: bytes, stamp: int, *, eligible: bool) -> Serve:
-        """Make a copy ready to send and remember it."""
+    def ready(self, known: Known, copy: Copy, coding: bytes, body: bytes, stamp: int, *, eligible: bool) -> Serve:
+        """Make a copy ready to send and remember it: for all who ask for the same address by the same route."""
         prepared = prepare(
             copy.status,
             copy.fields,
@@ -295,6 +295,7 @@ class Rooms:
             reason=copy.reason,
             copy_id=copy.copy_id,
             stamp=stamp,
+            changes=known.changes,
         )
         serve = Serve(prepared, copy, eligible, "" if coding == IDENTITY else coding.decode(), stamp)
         self.cells[names.CACHE_PREPARED] += 1

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.cache.ask import Method
+from edge.exchange.wording import changed
 from edge.message.dates import parse_date
 from edge.message.head import Framing, ReplyHead
 from edge.message.ranges import UNSATISFIABLE
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from edge.exchange.recognise import Known
     from edge.http.connection import Connection
     from edge.reply.dress import Dress
+    from edge.reply.pages import Pages
 
 Span = tuple[int, int]
 
@@ -198,6 +200,7 @@ def shape(
         to_head=to_head,
         reason=copy.reason,
         cache_status=cache_status,
+        changes=known.changes,
     )
     if copy.status == 200:
         if not_modified(ask, head.get(b"etag"), parse_date(head.get(b"last-modified")), copy):
@@ -210,6 +213,7 @@ def shape(
                 encoding=coding,
                 eligible=eligible,
                 cache_status=cache_status,
+                changes=known.changes,
             )
             return Shaped(fresh, [])
         if ask.range is not None and not to_head:
@@ -219,9 +223,9 @@ def shape(
                 status = head.get(b"cache-status")
                 extra = () if status is None else ((b"cache-status", status),)
                 reply, body = unsatisfiable_reply(
-                    head.length, now_wall=now_s, accept=known.head.get(b"accept"), extra=extra
+                    head.length, now_wall=now_s, accept=known.head.get(b"accept"), extra=extra, pages=known.pages
                 )
-                return Shaped(reply, [body])
+                return Shaped(changed(known, reply), [body])
             if part is not None:
                 return Shaped(part.head, part.pieces)
     if head.framing is Framing.NONE:
@@ -237,10 +241,12 @@ def send_answer(conn: Connection, stream: int, answer: Answer, dress: Dress | No
     conn.send_end(stream)
 
 
-def send_refusal(conn: Connection, fault: ClientFault, now_wall: float, stream: int | None = None) -> None:
+def send_refusal(
+    conn: Connection, fault: ClientFault, now_wall: float, stream: int | None = None, pages: Pages | None = None
+) -> None:
     """Tell a client what was wrong, if anything can be said, and close."""
     if fault.reply is None:
         conn.abort()
         return
-    head, body = error_reply(fault.reply, now_wall=now_wall)
+    head, body = error_reply(fault.reply, now_wall=now_wall, pages=pages)
     conn.refuse(stream, head, body)

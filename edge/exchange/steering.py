@@ -17,18 +17,38 @@ from typing import TYPE_CHECKING, Final
 
 from edge.cache.key import key_of
 from edge.cache.policy import RoutePolicy, Stopping
+from edge.config.route_rules import RouteTimeouts
 from edge.config.tree import RouteCache
 from edge.message.head import RequestHead
+from edge.message.headers import tokens
 from edge.message.path import folded, plain
+from edge.policy.fields import Changes
+from edge.policy.rewrite import Location, Rewriter
 from edge.policy.route import RouteTable, is_conditional
 from edge.policy.split import Split
+from edge.reply.pages import Page, Pages, content_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from edge.config.route_rules import ErrorPages, RouteMirror, RouteRespond, RouteRewrite
     from edge.config.tree import Origin, Route
+    from edge.message.head import Field
 
 _MARK_BYTES: Final = 8
+
+REQUEST_VARIABLES: Final = ("client", "scheme", "host", "authority", "path", "query", "target", "request_id")
+_OF_ONE_CLIENT: Final = frozenset({"client", "request_id"})
+REPLY_VARIABLES: Final = ("scheme", "host", "authority", "path")
+
+
+@dataclass(slots=True, eq=False)
+class Fixed:
+    """An answer that is always the same."""
+
+    status: int
+    body: bytes
+    content_type: bytes | None
 
 
 @dataclass(slots=True, eq=False)
@@ -38,13 +58,50 @@ class Way:
 
     Attributes:
         route: as configured.
-        origin: who is asked; None if there is no such origin.
+        origin: who is asked; None if nobody is.
         policy: what is ruled for the cache; None if nothing is.
+        rewriter: what the origin is asked for instead; None: what the client asked for.
+        redirect: where clients are sent; None: nowhere.
+        fixed: what is answered; None: what the origin says.
+        request_changes: what is done to the header that the origin is sent; None: nothing.
+        reply_changes: what is done to the header of every reply; None: nothing.
+        changes: does it, where it is the same for every request.
+        pages: for what goes wrong; None: there are none.
+        timeouts: how long the origin may take; None: as it is said for the origin.
+        mirror: who hears what the origin is asked; None: nobody.
+        is_plain: neither of these, and no page replaces what an origin says: nothing is to be done about a question but ask it.
+        body_bytes: how long a request's body may be, where the parser takes longer ones; None: as long as the parser takes.
     """
 
     route: Route
     origin: Origin | None
     policy: RoutePolicy | None
+    rewriter: Rewriter | None = None
+    redirect: Location | None = None
+    fixed: Fixed | None = None
+    request_changes: Changes | None = None
+    reply_changes: Changes | None = None
+    changes: Callable[[list[Field]], list[Field]] | None = None
+    pages: Pages | None = None
+    timeouts: RouteTimeouts | None = None
+    mirror: RouteMirror | None = None
+    is_plain: bool = True
+    body_bytes: int | None = None
+
+    def may_vary_by_client(self, vary: bytes | None) -> bool:
+        """Whether a reply that says *vary* may differ by a field that we made of who asks: nobody else may have it."""
+        rules = self.request_changes
+        if vary is None or rules is None or rules.names.isdisjoint(_OF_ONE_CLIENT):
+            return False
+        return not rules.touched.isdisjoint(tokens(vary))
+
+    def changes_for(self, head: RequestHead) -> Callable[[list[Field]], list[Field]] | None:
+        """Return what is done to the header of a reply to *head*; None: nothing."""
+        rules = self.reply_changes
+        if rules is None or self.changes is not None:
+            return self.changes
+        values = {"scheme": head.scheme, "host": head.host, "authority": head.authority, "path": head.path}
+        return lambda fields: rules.apply(fields, values)
 
 
 @dataclass(slots=True, eq=False)
@@ -66,14 +123,37 @@ class Ways:
 
 
 class Steering:
-    """All routes. Neither is changed once made."""
+    """
+    All routes. Nothing of it is changed once made.
 
-    __slots__ = ("_table", "_ways")
+    Args:
+        routes: as configured.
+        origins: by name.
+        error_pages: for what goes wrong where no route has its own.
+        body_bytes: how long a request's body may be where no route says otherwise; None: any length.
 
-    def __init__(self, routes: Iterable[Route], origins: Mapping[str, Origin] | None = None) -> None:
+    Attributes:
+        pages: for what goes wrong before a route is known; None: there are none.
+        most_body_bytes: how long a body may be on any route: what a parser must take; None: any length.
+    """
+
+    __slots__ = ("_table", "_ways", "most_body_bytes", "pages")
+
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        origins: Mapping[str, Origin] | None = None,
+        error_pages: ErrorPages | None = None,
+        body_bytes: int | None = None,
+    ) -> None:
         routes = tuple(routes)
+        self.pages = None if error_pages is None else pages_of(error_pages, None)
+        self.most_body_bytes = most_body(routes, body_bytes)
         self._table = RouteTable(routes)
-        self._ways = {id(route): _ways(route, origins or {}) for route in routes}
+        self._ways = {
+            id(route): _ways(route, origins or {}, self.pages, _own_body(route, body_bytes, self.most_body_bytes))
+            for route in routes
+        }
 
     def find(self, head: RequestHead) -> tuple[Route, ...] | None:
         """
@@ -109,17 +189,79 @@ def _key(policy: RoutePolicy | None, scheme: bytes, authority: bytes, target: by
     return key_of(scheme, authority, target) if policy is None else policy.key(scheme, authority, policy.target(target))
 
 
-def _ways(route: Route, origins: Mapping[str, Origin]) -> Ways:
+def _ways(route: Route, origins: Mapping[str, Origin], pages: Pages | None, body_bytes: int | None) -> Ways:
     mark = _mark(route)
     if not route.split:
-        return Ways([Way(route, origins.get(route.origin), policy_of(route.cache, mark))])
+        return Ways([_way(route, origins.get(route.origin), mark, pages, body_bytes)])
     ways = [
-        Way(route, origins.get(share.origin), policy_of(route.cache, b"%b\0%b" % (mark, share.origin.encode())))
+        _way(route, origins.get(share.origin), b"%b\0%b" % (mark, share.origin.encode()), pages, body_bytes)
         for share in route.split
     ]
     split = Split([(share.origin, share.weight, way) for share, way in zip(route.split, ways, strict=True)])
     by, _, name = route.split_by.partition(":")
     return Ways(ways, split, by, name.encode())
+
+
+def _way(route: Route, origin: Origin | None, mark: bytes, pages: Pages | None, body_bytes: int | None) -> Way:
+    """Put everything that is ruled for *route* in the terms of those who carry it out."""
+    cut = len(route.path.rstrip("/")) if route.path_exact is None else len(route.path_exact)
+    of_requests, of_replies = route.request_headers, route.response_headers
+    way = Way(route, origin, policy_of(route.cache, mark), body_bytes=body_bytes)
+    way.rewriter = _rewriter(route.rewrite, cut)
+    if route.redirect.to is not None:
+        way.redirect = Location(cut, route.path_pattern, route.redirect.to)
+    if route.respond.status is not None:
+        way.fixed = _fixed(route.respond)
+    if of_requests.set or of_requests.add or of_requests.remove:
+        way.request_changes = Changes(
+            set_=of_requests.set, add=of_requests.add, remove=of_requests.remove, known=REQUEST_VARIABLES
+        )
+    if of_replies.set or of_replies.add or of_replies.remove:
+        rules = Changes(set_=of_replies.set, add=of_replies.add, remove=of_replies.remove, known=REPLY_VARIABLES)
+        way.reply_changes = rules
+        if not rules.names:
+            way.changes = lambda fields: rules.apply(fields, {})
+    way.pages = pages_of(route.error_pages, pages)
+    way.timeouts = None if route.timeouts == RouteTimeouts() else route.timeouts
+    way.mirror = None if route.mirror.origin is None else route.mirror
+    way.is_plain = (way.timeouts, way.mirror) == (None, None) and not (way.pages and way.pages.of_origins)
+    return way
+
+
+def _rewriter(rules: RouteRewrite, cut: int) -> Rewriter | None:
+    if rules.prefix is None and rules.pattern is None:
+        return None
+    return Rewriter(cut, prefix=rules.prefix, pattern=rules.pattern, to=rules.to)
+
+
+def _fixed(rules: RouteRespond) -> Fixed:
+    assert rules.status is not None
+    body, kind = (rules.body or "").encode(), b"text/plain; charset=utf-8" if rules.body else None
+    if rules.file is not None:
+        body, kind = rules.file.data, content_type(rules.file.path.name)
+    return Fixed(rules.status, body, kind if rules.content_type is None else rules.content_type.encode())
+
+
+def pages_of(rules: ErrorPages, otherwise: Pages | None) -> Pages | None:
+    """Return the pages that *rules* name, and behind them those of *otherwise*; None if there are none at all."""
+    if not rules.pages:
+        return otherwise
+    named = ((status, Page(file.data, content_type(file.path.name))) for status, file in rules.pages)
+    of_origins = rules.of_origins or (otherwise is not None and otherwise.of_origins)
+    return Pages(named, otherwise, of_origins=of_origins)
+
+
+def most_body(routes: Iterable[Route], body_bytes: int | None) -> int | None:
+    """Return how long a request's body may be on any of *routes*; None: any length."""
+    if body_bytes is None:
+        return None
+    return max([body_bytes, *(route.limits.body_bytes or 0 for route in routes)])
+
+
+def _own_body(route: Route, body_bytes: int | None, most: int | None) -> int | None:
+    """Return the limit of *route*, where a parser that takes *most* does not see to it already."""
+    own = body_bytes if route.limits.body_bytes is None else route.limits.body_bytes
+    return None if own == most else own
 
 
 def _mark(route: Route) -> bytes:

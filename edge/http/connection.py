@@ -60,6 +60,10 @@ class Connection(Protocol):
         """
         ...
 
+    def limit_body(self, stream: int, most: int) -> None:
+        """Take no more than *most* bytes of the open request's body, if that is less than what is taken of any: else 413."""
+        ...
+
     def send_interim(self, stream: int, head: ReplyHead) -> None:
         """Send a 1xx reply other than 101; dropped if the client cannot know it (HTTP/1.0)."""
         ...

@@ -216,6 +216,15 @@ ORIGIN_CONNECTS: Final = _one("edge_origin_connects_total", Kind.COUNTER, "Conne
 ORIGIN_REUSED: Final = _one(
     "edge_origin_reused_total", Kind.COUNTER, "Exchanges carried on a kept-alive origin connection."
 )
+MIRRORED: Final = _one("edge_mirrored_total", Kind.COUNTER, "Requests that another origin was let hear.")
+MIRRORS_FAILED: Final = _one(
+    "edge_mirrors_failed_total", Kind.COUNTER, "Mirrored requests that got no reply, or none in time."
+)
+MIRRORS_DROPPED: Final = _one(
+    "edge_mirrors_dropped_total",
+    Kind.COUNTER,
+    "Requests not mirrored, for their length or because too many were under way.",
+)
 ORIGIN_RETRIES: Final = _one(
     "edge_origin_retries_total", Kind.COUNTER, "Exchanges tried again on another connection or server."
 )

@@ -23,7 +23,10 @@ from edge.message.validators import is_etag, variant_etag
 from edge.reply import cache_status as status_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    Changes = Callable[[list[Field]], list[Field]]
+    """What an operator has a route do to the lasting fields, when everything else is done to them."""
 
 IDENTITY = b"identity"
 VIA = b"1.1 edge"
@@ -148,6 +151,7 @@ def compose_hit(
     reason: bytes = b"",
     via: bytes = VIA,
     cache_status: bytes | None = None,
+    changes: Changes | None = None,
 ) -> ReplyHead:
     """
     Make the head that sends a copy: the general path beside :mod:`edge.reply.prepared`, with the same fields.
@@ -167,8 +171,9 @@ def compose_hit(
         reason: as stored; empty for the usual phrase.
         via: our entry.
         cache_status: our member when it is not a plain hit: revalidated just now, collapsed, served for an error.
+        changes: what the route does to the header.
     """
-    sent = stored_fields(status, fields, encoding, date_wall, via, eligible=eligible, ranges=ranges)
+    sent = stored_fields(status, fields, encoding, date_wall, via, eligible=eligible, ranges=ranges, changes=changes)
     word = cache_status if cache_status is not None else status_words.hit(ttl_at(now_s, fresh_until_wall))
     sent += passing_fields(age_at(now_s, age_base_wall), word)
     return _framed(status, sent, length, to_head=to_head, reason=reason)
@@ -184,6 +189,7 @@ def compose_forwarded(
     length: int | None = None,
     to_head: bool = False,
     via: bytes = VIA,
+    changes: Changes | None = None,
 ) -> ReplyHead:
     """
     Make the head for a reply that passes from the origin to the client as it arrives.
@@ -200,8 +206,11 @@ def compose_forwarded(
         length: of the coded body, if it was coded whole.
         to_head: the request was HEAD, so the reply's body is absent whatever its head says.
         via: our entry; names the version the origin spoke.
+        changes: what the route does to the header.
     """
     sent = lasting_fields(reply.fields, encoding=encoding, eligible=eligible, date_wall=now_wall, via=via, ranges=False)
+    if changes is not None:
+        sent = changes(sent)
     if reply.status == 304:
         sent = not_modified_fields(sent)  # the variant's ETag, not the coding of a body that is not there
     sent.append((b"cache-status", cache_status))
@@ -221,9 +230,12 @@ def compose_not_modified(
     eligible: bool = False,
     via: bytes = VIA,
     cache_status: bytes | None = None,
+    changes: Changes | None = None,
 ) -> ReplyHead:
     """Make the 304 that tells a client its own copy still stands. Arguments as for :func:`compose_hit`."""
-    sent = not_modified_fields(stored_fields(200, fields, encoding, date_wall, via, eligible=eligible, ranges=False))
+    sent = not_modified_fields(
+        stored_fields(200, fields, encoding, date_wall, via, eligible=eligible, ranges=False, changes=changes)
+    )
     word = cache_status if cache_status is not None else status_words.hit(ttl_at(now_s, fresh_until_wall))
     sent += passing_fields(age_at(now_s, age_base_wall), word)
     return ReplyHead(304, sent, framing=Framing.NONE)
@@ -250,9 +262,10 @@ def stored_fields(
     *,
     eligible: bool,
     ranges: bool,
+    changes: Changes | None = None,
 ) -> list[Field]:
     """List the lasting fields of a copy: the stored ``Age`` is part of ``age_base_wall`` and must not be said twice."""
-    return lasting_fields(
+    sent = lasting_fields(
         [pair for pair in fields if pair[0] != b"age"],
         encoding=encoding,
         eligible=eligible,
@@ -260,6 +273,7 @@ def stored_fields(
         via=via,
         ranges=ranges and status == 200,
     )
+    return sent if changes is None else changes(sent)
 
 
 def _framed(status: int, sent: list[Field], length: int | None, *, to_head: bool, reason: bytes) -> ReplyHead:

@@ -23,11 +23,15 @@ from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from edge.message.dates import format_date
 from edge.message.head import Field, Framing, ReplyHead
 from edge.message.headers import members
 from edge.reply import proxy_status
+
+if TYPE_CHECKING:
+    from edge.reply.pages import Pages
 
 HTML, PROBLEM, JSON, PLAIN = b"text/html", b"application/problem+json", b"application/json", b"text/plain"
 
@@ -77,6 +81,9 @@ _LASTING: list[Field] = [
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
     (b"x-content-type-options", b"nosniff"),
 ]
+_LASTING_OF_PAGES: list[Field] = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+"""What an operator's page may load is the operator's business."""
+
 _QUALITY = re.compile(rb"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*", re.IGNORECASE)
 _MEMORABLE = 256  # bytes; browsers' Accept is under 200
 
@@ -92,6 +99,7 @@ def error_reply(
     retry_after_s: int | None = None,
     extra: tuple[Field, ...] = (),
     to_head: bool = False,
+    pages: Pages | None = None,
 ) -> tuple[ReplyHead, bytes]:
     """
     Make the reply for something that will not be answered.
@@ -106,17 +114,23 @@ def error_reply(
         retry_after_s: for 429 and 503.
         extra: more fields, such as ``allow`` or our ``cache-status``.
         to_head: the request was HEAD: the same head, no body.
+        pages: the operator's own, if there are any.
 
     Returns:
         The head, and the body (empty for HEAD).
     """
     kind = choose(accept)
-    body = _BODIES[kind](status, request_id)
-    fields = [
-        (b"date", format_date(now_wall)),
-        (b"content-type", kind + b"; charset=utf-8" if kind in {HTML, PLAIN} else kind),
-        *_LASTING,
-    ]
+    page = None if pages is None else pages.get(status)
+    if page is not None and (page.is_json or kind not in {PROBLEM, JSON}):
+        body = page.body
+        fields = [(b"date", format_date(now_wall)), (b"content-type", page.content_type), *_LASTING_OF_PAGES]
+    else:
+        body = _BODIES[kind](status, request_id)
+        fields = [
+            (b"date", format_date(now_wall)),
+            (b"content-type", kind + b"; charset=utf-8" if kind in {HTML, PLAIN} else kind),
+            *_LASTING,
+        ]
     if retry_after_s is not None:
         fields.append((b"retry-after", b"%d" % retry_after_s))
     fields += extra
@@ -134,10 +148,13 @@ def unsatisfiable_reply(
     accept: bytes | None = None,
     request_id: str | None = None,
     extra: tuple[Field, ...] = (),
+    pages: Pages | None = None,
 ) -> tuple[ReplyHead, bytes]:
     """Make the 416 that tells how long the representation really is (RFC 9110 §15.5.17)."""
     content_range = (b"content-range", b"bytes */%d" % length)
-    return error_reply(416, now_wall=now_wall, accept=accept, request_id=request_id, extra=(content_range, *extra))
+    return error_reply(
+        416, now_wall=now_wall, accept=accept, request_id=request_id, extra=(content_range, *extra), pages=pages
+    )
 
 
 def redirect_reply(

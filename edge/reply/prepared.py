@@ -26,6 +26,7 @@ from edge.reply.compose import BODILESS, IDENTITY, VIA, age_at, not_modified_fie
 
 if TYPE_CHECKING:
     from edge.message.head import Field
+    from edge.reply.compose import Changes
 
 JOINED_BYTES = 16 * 1024
 """Up to here one write of head + body beats two; beyond, the copy made each second costs more than it saves."""
@@ -197,6 +198,7 @@ def prepare(
     via: bytes = VIA,
     copy_id: int = 0,
     stamp: int = 0,
+    changes: Changes | None = None,
 ) -> Prepared:
     """
     Make a copy ready to send.
@@ -214,8 +216,9 @@ def prepare(
         via: our entry.
         copy_id: kept for the caller.
         stamp: kept for the caller.
+        changes: what the route does to the header.
     """
-    lasting = stored_fields(status, fields, encoding, date_wall, via, eligible=eligible, ranges=True)
+    lasting = stored_fields(status, fields, encoding, date_wall, via, eligible=eligible, ranges=True, changes=changes)
     return Prepared(
         status,
         reason,

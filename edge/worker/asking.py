@@ -10,7 +10,10 @@ Source: RFC 9110 §10.1.1, §15.4.5; RFC 9111 §4.3.3, §4.4; RFC 5861 §4.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import trio
 
 from edge.cache.ask import Method
 from edge.cache.lookup import ERROR_STATUSES
@@ -20,16 +23,19 @@ from edge.errors import OriginFault
 from edge.exchange.decision import Fetch
 from edge.message.head import Framing
 from edge.observe import names
-from edge.origin.request import Aim, OriginRequest, origin_request, sent_request_id, sent_trailers
+from edge.origin.request import UNKNOWN, Aim, OriginRequest, origin_request, sent_request_id, sent_trailers
 from edge.worker.confirming import confirm, hear_head, serve_stale
 from edge.worker.introducing import introduction
 from edge.worker.landing import WHOLE, keep, note_not_kept
 from edge.worker.means import Errand, Means
 from edge.worker.parting import PARTED, parted
 from edge.worker.passing import pass_on
+from edge.worker.replacing import replace_by
 from edge.worker.tally import count_reply
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
     from edge.cache.copy import Copy
     from edge.worker.flights import Flight
     from edge.worker.session import Exchange
@@ -55,7 +61,14 @@ def begin(means: Means, x: Exchange, plan: Fetch, flight: Flight | None) -> Erra
     """Put the question. Nothing is sent yet."""
     origin = x.known.origin
     assert origin is not None
-    ox = means.origins.exchange(origin.name, compose(means, x, plan), address_of(means, x), x.interim)
+    request = compose(means, x, plan)
+    ox = means.origins.exchange(origin.name, request, address_of(means, x), x.interim)
+    way = x.known.way
+    if way is not None and not way.is_plain:
+        if way.timeouts is not None:
+            ox.limit(way.timeouts.first_byte_s, way.timeouts.between_bytes_s)
+        if way.mirror is not None and request.framing is Framing.NONE:
+            means.mirrors.hear(way.mirror, request)
     return Errand(x, plan, flight, ox, means.clock.mono(), means.clock.wall())
 
 
@@ -63,19 +76,12 @@ async def carry(means: Means, errand: Errand) -> None:
     """Ask, if that has not been done, and carry the reply where it belongs. As :func:`ask`."""
     x, plan = errand.x, errand.plan
     try:
-        async with errand.ox as ox:
-            if ox.attempts:
-                await ox.resume()
-            if ox.request.framing is not Framing.NONE:
-                async with ox.sending(x.more, lambda: sent_trailers(x.trailers)):
-                    errand.reply = await ox.reply()
-                    note(means, errand)
-                    await _answered_body(means, errand)
-                return
-            if not errand.is_answered:
-                errand.reply = await ox.reply()
-                note(means, errand)
-            await _answered(means, errand)
+        way = x.known.way
+        if way is None or way.timeouts is None or way.timeouts.total_s is None:
+            await _carry(means, errand)
+        else:
+            with _within(way.timeouts.total_s):
+                await _carry(means, errand)
     except OriginFault as fault:
         origin = x.known.origin
         assert origin is not None
@@ -86,6 +92,53 @@ async def carry(means: Means, errand: Errand) -> None:
             raise
         x.word, x.detail = fault.word, fault.detail
         await serve_stale(means, x, plan, None)
+
+
+async def _carry(means: Means, errand: Errand) -> None:
+    """Ask, hear the reply's head, and carry it on."""
+    x = errand.x
+    way = x.known.way
+    async with errand.ox as ox:
+        if ox.attempts:
+            await ox.resume()
+        if ox.request.framing is not Framing.NONE:
+            source: Callable[[], Awaitable[bytes | None]] = x.more
+            if way is not None and way.mirror is not None:
+                source = means.mirrors.overhear(way.mirror, ox.request, source)
+            async with ox.sending(source, lambda: sent_trailers(x.trailers)):
+                errand.reply = await ox.reply()
+                note(means, errand)
+                _replace(errand)
+                await _answered_body(means, errand)
+            return
+        if not errand.is_answered:
+            errand.reply = await ox.reply()
+            note(means, errand)
+            _replace(errand)
+        await _answered(means, errand)
+
+
+@contextmanager
+def _within(total_s: float) -> Iterator[None]:
+    """
+    Give the block so long.
+
+    Raises:
+        OriginFault: it took longer.
+    """
+    with trio.move_on_after(total_s) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise OriginFault(f"not done within {total_s:g}s", word="http_response_timeout", reply=504)
+
+
+def _replace(errand: Errand) -> None:
+    """Put an operator's page in the place of what the origin says, where that is ruled."""
+    pages = errand.x.known.pages
+    if pages is not None and pages.of_origins and errand.reply.status >= 400:
+        page = pages.get(errand.reply.status)
+        if page is not None:
+            replace_by(errand, page)
 
 
 # -- the question --------------------------------------------------------------------------------------------
@@ -115,6 +168,9 @@ def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
         etag=etag,
         last_modified=modified,
     )
+    way = x.known.way
+    if way is not None and way.request_changes is not None:
+        request.fields = way.request_changes.apply(request.fields, _told(means, x))
     origin = x.known.origin
     if origin is not None and origin.proxy_protocol is not None:
         request.preface = introduction(means, x, int(origin.proxy_protocol[1]))
@@ -128,6 +184,22 @@ def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
 def address_of(means: Means, x: Exchange) -> bytes:
     """Return the client's address as text, for balancing; empty where nobody waits."""
     return means.rooms.client(x.session.peer, x.head).address.encode() if x.is_attended else b""
+
+
+def _told(means: Means, x: Exchange) -> dict[str, bytes]:
+    """What an operator may have the origin told of a request."""
+    head = x.head
+    path, mark, query = head.target.partition(b"?")
+    return {
+        "client": address_of(means, x) or UNKNOWN,
+        "scheme": head.scheme,
+        "host": head.host,
+        "authority": head.authority,
+        "path": path,
+        "query": mark + query,
+        "target": head.target,
+        "request_id": x.request_id,
+    }
 
 
 def _candidates(plan: Fetch) -> list[Copy]:
@@ -217,6 +289,9 @@ def weigh(means: Means, errand: Errand) -> Copy | NotStored:
         return NotStored(Unstored.OFF)
     if errand.plan.aim is Aim.PASS and (request.range is not None or request.is_conditional):
         return NotStored(Unstored.REQUEST_SPECIFIC)
+    way = errand.x.known.way
+    if way is not None and way.may_vary_by_client(errand.reply.index.get(b"vary")):
+        return NotStored(Unstored.VARY_STAR)
     verdict = may_store(
         request,
         errand.reply,

@@ -469,7 +469,7 @@ class FastLane:
         # One whose reply is complete may still be waiting to be settled; it is not what was misunderstood.
         carried = next((x for x in session.carried.values() if not x.complete), None)
         if carried is None:
-            send_refusal(session.conn, fault, self.rooms.now_wall)
+            send_refusal(session.conn, fault, self.rooms.now_wall, pages=self.rooms.steering.pages)
             self.rooms.record(
                 (self.clock.wall(), session.peer, session.tls, None, fault.reply or 0, 0, 0.0, "none", "", "", 0.0, "",
                  fault.word, fault.detail)
@@ -480,7 +480,7 @@ class FastLane:
             session.conn.abort()
         else:
             carried.status = fault.reply or 0
-            send_refusal(session.conn, fault, self.rooms.now_wall, carried.stream)
+            send_refusal(session.conn, fault, self.rooms.now_wall, carried.stream, carried.known.pages)
         carried.give_up()
 
     def _ended(self, session: Session) -> bool:

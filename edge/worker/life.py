@@ -145,7 +145,9 @@ class Worker:
         )
         self.doors = Doors(heritage.tls)
         limits = config.limits
-        self._limits = HeadLimits(limits.line_bytes, limits.header_bytes, limits.header_count, limits.body_bytes)
+        self._limits = HeadLimits(
+            limits.line_bytes, limits.header_bytes, limits.header_count, self.rooms.steering.most_body_bytes
+        )
         self.fast = FastLane(self.rooms, clock, self._connect, self.doors.named)
         self.origins = Origins(
             config.origins,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from edge.observe.names import OriginCells
     from edge.worker.coding import Coders
     from edge.worker.flights import Flight, Flights
+    from edge.worker.mirroring import Mirrors
     from edge.worker.origin_exchange import OriginExchange
     from edge.worker.origins import Origins
     from edge.worker.session import Exchange
@@ -51,6 +52,7 @@ class Means:
         hand_over: lets another task carry an exchange on, from the given walk to its end. The task that calls this must
             not touch the exchange's client any more.
         walk: carries out a decision, and what it leads to, on behalf of an exchange.
+        mirrors: who lets other origins hear what is asked.
     """
 
     rooms: Rooms
@@ -65,6 +67,7 @@ class Means:
     next_id: Callable[[], bytes]
     hand_over: Callable[[Exchange, Callable[[], Awaitable[None]]], None]
     walk: Callable[[Exchange, Decision], Awaitable[None]]
+    mirrors: Mirrors
 
 
 @dataclass(slots=True, eq=False)

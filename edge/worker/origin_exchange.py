@@ -79,6 +79,8 @@ class OriginExchange:
     scope: trio.CancelScope | None = None
     is_overdue = False
     _chosen: Server | None = None  # before there was a connection to it
+    _own_first_byte_s: float | None = None
+    _own_between_bytes_s: float | None = None
     _fault: Fault | None = None  # found by who asked without waiting; raised to who waits
 
     def __init__(
@@ -94,6 +96,20 @@ class OriginExchange:
         self.request = request
         self.client = client
         self._on_interim = on_interim
+
+    def limit(self, first_byte_s: float | None, between_bytes_s: float | None) -> None:
+        """Let it take this long instead of what is said for its origin; None: as is said there."""
+        self._own_first_byte_s, self._own_between_bytes_s = first_byte_s, between_bytes_s
+
+    @property
+    def _first_byte_s(self) -> float:
+        own = self._own_first_byte_s
+        return self._group.settings.first_byte_s if own is None else own
+
+    @property
+    def _between_bytes_s(self) -> float:
+        own = self._own_between_bytes_s
+        return self._group.settings.between_bytes_s if own is None else own
 
     def __repr__(self) -> str:
         attempt = getattr(self, "attempt", None)
@@ -146,7 +162,7 @@ class OriginExchange:
             self.attempts += 1
             attempt.ask()
             if not attempt.flush():
-                await flush(self, self._group.settings.between_bytes_s)
+                await flush(self, self._between_bytes_s)
             if attempt.broken is not None and not attempt.request_bytes:
                 await self._again(attempt.broken)
 
@@ -166,7 +182,7 @@ class OriginExchange:
         attempt.link.wire.send_body(data)
         attempt.unwaited += len(data)
         if not attempt.flush():
-            return await flush(self, self._group.settings.between_bytes_s)
+            return await flush(self, self._between_bytes_s)
         if attempt.unwaited >= TURN_BYTES:
             attempt.unwaited = 0
             await checkpoint()
@@ -180,7 +196,7 @@ class OriginExchange:
         if attempt.is_whole or not self._is_open:
             return
         attempt.link.wire.send_end(trailers or [])
-        if attempt.flush() or await flush(self, self._group.settings.between_bytes_s):
+        if attempt.flush() or await flush(self, self._between_bytes_s):
             attempt.is_whole = True
 
     @asynccontextmanager
@@ -231,8 +247,7 @@ class OriginExchange:
                 nursery.cancel_scope.cancel()
             finally:
                 self.is_sending = False
-                settings = self._group.settings
-                rearm(self, settings.first_byte_s if self.attempt.head is None else settings.between_bytes_s)
+                rearm(self, self._first_byte_s if self.attempt.head is None else self._between_bytes_s)
 
         self.is_sending = True
         async with trio.open_nursery() as nursery:
@@ -282,7 +297,7 @@ class OriginExchange:
                 attempt = self.attempt
                 head = attempt.head
                 if head is None:
-                    await self._watch.readable(self, self._group.settings.first_byte_s, "http_response_timeout")
+                    await self._watch.readable(self, self._first_byte_s, "http_response_timeout")
                     head = attempt.reply() or await self._rest_of_head(attempt)
             except OriginFault as fault:
                 await self._again(fault)
@@ -291,7 +306,7 @@ class OriginExchange:
 
     async def _rest_of_head(self, attempt: Attempt) -> ReplyHead:
         """Wait for the rest of a head that has begun: as long as for its first byte, and again after each 1xx."""
-        clock, limit_s = self._group.clock, self._group.settings.first_byte_s
+        clock, limit_s = self._group.clock, self._first_byte_s
         until_mono = clock.mono() + limit_s
         head, interims = None, attempt.interims
         while head is None:
@@ -315,7 +330,7 @@ class OriginExchange:
         Raises:
             OriginFault: it is cut short (``http_response_incomplete``) or pauses too long (``connection_read_timeout``).
         """
-        return await self._next(self._group.settings.between_bytes_s)
+        return await self._next(self._between_bytes_s)
 
     def release(self) -> None:
         """Done: the connection goes back if it may serve again (the end of the body does this by itself)."""
@@ -342,7 +357,7 @@ class OriginExchange:
         attempt.ask()
         if not attempt.flush() or attempt.broken is not None:
             return False
-        return self._watch.call(self, group.settings.first_byte_s, heard, errand)
+        return self._watch.call(self, self._first_byte_s, heard, errand)
 
     def reply_nowait(self, heard: Callable[[Any], object], errand: object) -> ReplyHead | None:
         """
@@ -355,7 +370,7 @@ class OriginExchange:
         watch = self._watch
         until_mono = watch.waits.pop(self)
         if self.is_overdue:
-            raise self._keep(watch.overdue(self, self._group.settings.first_byte_s, "http_response_timeout"))
+            raise self._keep(watch.overdue(self, self._first_byte_s, "http_response_timeout"))
         interims = attempt.interims
         try:
             head = attempt.reply()
@@ -363,7 +378,7 @@ class OriginExchange:
             raise self._keep(fault) from None
         if head is None:
             if attempt.interims > interims:
-                until_mono = self._group.clock.mono() + self._group.settings.first_byte_s
+                until_mono = self._group.clock.mono() + self._first_byte_s
             if not watch.ears.call(attempt.link.fd, heard, errand):
                 raise self._keep(OriginFault("closed inside a reply's head", word="http_response_incomplete"))
             watch.waits[self] = until_mono
@@ -390,7 +405,7 @@ class OriginExchange:
         attempt = self.attempt
         if attempt.is_asked:
             if attempt.has_link and attempt.link.wire.out and attempt.broken is None:
-                await flush(self, self._group.settings.between_bytes_s)
+                await flush(self, self._between_bytes_s)
             if attempt.broken is not None and not attempt.request_bytes:
                 await self._again(attempt.broken)
 

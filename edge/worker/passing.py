@@ -109,6 +109,7 @@ def open_reply(means: Means, errand: Errand, reason: Unstored, coding: bytes, *,
         encoding=coding,
         eligible=eligible,
         to_head=ask.method is Method.HEAD,
+        changes=x.known.changes,
     )
     if errand.plan.aim is not Aim.PASS and reply.status == 200 and _is_unchanged(ask, head):
         if reply.framing is Framing.NONE:

@@ -69,6 +69,8 @@ class Quick:
             return False
         if x.known.ask.method is not Method.GET or plan.aim is Aim.REFRESH:
             return False
+        if x.known.way is None or not x.known.way.is_plain:
+            return False
         means = self._means
         flight = None
         if plan.shared:

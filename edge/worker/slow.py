@@ -38,11 +38,14 @@ import trio
 from edge.errors import EdgeFault, Fault, Side
 from edge.exchange.decision import Admit, Answer, Combine, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
 from edge.exchange.send import send_answer
+from edge.exchange.wording import changed
+from edge.message.head import Framing
 from edge.observe import names
 from edge.reply.errors import error_reply
 from edge.worker.admitting import Admitting
 from edge.worker.coding import Coders
 from edge.worker.means import Errand, Means
+from edge.worker.mirroring import Mirrors
 from edge.worker.parts import combine
 from edge.worker.quick import Quick
 from edge.worker.session import Exchange, Phase
@@ -110,6 +113,7 @@ class SlowLane:
             next_id=lambda: b"%b-%x" % (prefix.encode(), next(numbers)),
             hand_over=self._hand_over,
             walk=self._walk,
+            mirrors=Mirrors(nursery, origins, rooms.cells),
         )
         self._admitting: Admitting | None = None
         if rooms.admission is not None:
@@ -128,6 +132,10 @@ class SlowLane:
         """
         self.carried += 1
         self._cells[names.EXCHANGES_OPEN] += 1
+        if exchange.head.framing is Framing.CHUNKED:
+            way = exchange.known.way
+            if way is not None and way.body_bytes is not None:
+                exchange.session.conn.limit_body(exchange.stream, way.body_bytes)
         if is_quick and type(decision) is Fetch and exchange.visit is None and self.quick.take(exchange, decision):
             return
         self._cells[names.SLOW_LANE] += 1
@@ -242,7 +250,9 @@ class SlowLane:
             request_id=x.request_id.decode("latin-1") or None,
             proxy_error=None if fault.side is Side.CLIENT else fault.word,
             to_head=x.head.method == b"HEAD" and fault.side is not Side.CLIENT,
+            pages=x.known.pages,
         )
+        head = changed(x.known, head)
         if fault.side is Side.CLIENT:
             x.refuse(head, body)
             return

@@ -90,7 +90,7 @@ async def send_stored(means: Means, x: Exchange, stored: Stored, cache_status: b
         copy, data = await variant(means, copy, coding)
         if data is not None:
             stamp = rooms.stamps.read(x.known.ask.hash)
-            serve = rooms.ready(copy, coding, data, stamp, eligible=stored.eligible)
+            serve = rooms.ready(x.known, copy, coding, data, stamp, eligible=stored.eligible)
             send_ready(rooms, x, serve, cache_status)
             return
         ref = copy.bodies.get(coding)
@@ -105,7 +105,7 @@ async def send_stored(means: Means, x: Exchange, stored: Stored, cache_status: b
     if ref.length <= rooms.memory.largest:
         stamp = rooms.stamps.read(x.known.ask.hash)
         data = await _read_all(rooms, ref.body_id, ref.length)
-        serve = rooms.ready(copy, coding, data, stamp, eligible=stored.eligible)
+        serve = rooms.ready(x.known, copy, coding, data, stamp, eligible=stored.eligible)
         send_ready(rooms, x, serve, cache_status)
         return
     shaped = shape_copy(rooms, x, copy, coding, ref.length, cache_status, eligible=stored.eligible)

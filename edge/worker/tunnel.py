@@ -39,7 +39,11 @@ async def tunnel(means: Means, x: Exchange) -> None:
     asked_mono, asked_wall = means.clock.mono(), means.clock.wall()
     origin = x.known.origin
     assert origin is not None
-    async with means.origins.exchange(origin.name, request, address_of(means, x), x.interim) as ox:
+    asking = means.origins.exchange(origin.name, request, address_of(means, x), x.interim)
+    timeouts = None if x.known.way is None else x.known.way.timeouts
+    if timeouts is not None:
+        asking.limit(timeouts.first_byte_s, timeouts.between_bytes_s)
+    async with asking as ox:
         reply = await ox.reply()
         errand = Errand(x, plan, None, ox, asked_mono, asked_wall)
         errand.reply = reply

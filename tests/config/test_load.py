@@ -171,7 +171,7 @@ origin = "apis"
             "[log]\nxyzzy = 1",
             "2:1: [log] has no setting 'xyzzy'; expected access, format, errors, level",
         ),
-        ("[log]\nredirect = 1", "2:1: [log] has no setting 'redirect'; it belongs in [[listener]]"),
+        ("[log]\nredirect = 1", "2:1: [log] has no setting 'redirect'; it belongs in [[listener]] or in [[route]]"),
         ("[[listener]]\ntls = false", "1:1: [[listener]] has no 'address'; expected address = \"0.0.0.0:443\""),
         ("[[route]]\npath = '/x'", "1:1: [[route]] has no 'origin'; expected origin = \"shop\""),
         ("[listener]\naddress = ':80'", "1:1: listener: there can be several; expected [[listener]], not [listener]"),

@@ -177,6 +177,10 @@ class ChunkedDecoder:
         self.total += len(body)
         return body
 
+    def limit(self, most: int) -> None:
+        """Refuse, from the next chunk on, what would bring more than *most* bytes of body."""
+        self._most = most if self._most is None else min(self._most, most)
+
     def most_left(self) -> int | None:
         """Return None: a chunked body does not say."""
         return None

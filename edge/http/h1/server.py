@@ -283,6 +283,12 @@ class ServerConnection:
             return End(self._stream)
         return NEED_DATA
 
+    def limit_body(self, stream: int, most: int) -> None:
+        """Take no more of a body whose length nobody has said; one whose length is said was seen before."""
+        self._open(stream)
+        if isinstance(self._body, ChunkedDecoder):
+            self._body.limit(most)
+
     # --- replying --------------------------------------------------------------------------------------------
 
     def send_whole(self, stream: int, wire: bytes, body: bytes | memoryview | None) -> None:
