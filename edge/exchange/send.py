@@ -99,6 +99,12 @@ def send_serve(
         ):
             conn.send_whole(stream, prepared.wire_304(now_s), None)
             return 304, 0
+    elif dress is None and cache_status is None and ask.simple and ask.method is Method.GET:
+        conn.send_head(stream, prepared.head(now_s))
+        if prepared.length:
+            conn.send_body(stream, prepared.content())
+        conn.send_end(stream)
+        return prepared.status, prepared.length
     shaped = shape(
         known,
         serve.copy,

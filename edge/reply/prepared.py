@@ -21,8 +21,18 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from edge.message.dates import parse_date
+from edge.message.head import Framing, ReplyHead
 from edge.reply import cache_status
-from edge.reply.compose import BODILESS, IDENTITY, VIA, age_at, not_modified_fields, stored_fields, ttl_at
+from edge.reply.compose import (
+    BODILESS,
+    IDENTITY,
+    VIA,
+    age_at,
+    not_modified_fields,
+    passing_fields,
+    stored_fields,
+    ttl_at,
+)
 
 if TYPE_CHECKING:
     from edge.message.head import Field
@@ -44,6 +54,7 @@ class Prepared:
         copy_id: of the copy in the store, for recency.
         stamp: what the coherence page said for the copy's key when this was made; use only while it still does.
         status: of the reply.
+        reason: as stored; empty for the usual phrase.
         encoding: of ``body``, as negotiated (``identity`` for the origin's own bytes).
         etag: of this variant, as sent; None if the origin named none.
         last_modified: wall time that If-Modified-Since is compared with: Last-Modified, or else Date (RFC 9111 §4.3.2).
@@ -56,6 +67,8 @@ class Prepared:
 
     __slots__ = (
         "_age_base",
+        "_composed",
+        "_composed_second",
         "_head",
         "_head_second",
         "_not_modified",
@@ -74,6 +87,7 @@ class Prepared:
         "fresh_until",
         "last_modified",
         "length",
+        "reason",
         "size",
         "stamp",
         "status",
@@ -93,6 +107,8 @@ class Prepared:
         stamp: int,
     ) -> None:
         self.status = status
+        self.reason = reason
+        self._composed: ReplyHead
         self.fields = fields
         self.encoding = encoding
         self.copy_id = copy_id
@@ -116,7 +132,7 @@ class Prepared:
         self._not_modified_before = b""  # most copies are never asked about
         joined = length <= JOINED_BYTES
         self.body: memoryview | None = None if joined else memoryview(body)
-        self._second = self._head_second = self._not_modified_second = _NEVER
+        self._second = self._head_second = self._not_modified_second = self._composed_second = _NEVER
         # A joined body is kept in the wire only: the next second's wire takes it from this one's tail.
         self._wire = body if joined else b""
         self._split = 0
@@ -159,6 +175,22 @@ class Prepared:
         wire = self.wire(now_s)
         head_ends = (self._split if self.body is None else len(wire)) - 2
         return b"".join((memoryview(wire)[:head_ends], lines, memoryview(wire)[head_ends:]))
+
+    def head(self, now_s: int) -> ReplyHead:
+        """Return the same head for a connection that frames it itself: one that closes, or speaks another version."""
+        if now_s != self._composed_second:
+            cache_word = cache_status.hit(ttl_at(now_s, self.fresh_until))
+            fields = [*self.fields, *passing_fields(age_at(now_s, self._age_base), cache_word)]
+            is_bodiless = self.status in BODILESS
+            self._composed = ReplyHead(
+                self.status,
+                fields,
+                self.reason,
+                framing=Framing.NONE if is_bodiless else Framing.LENGTH,
+                length=None if is_bodiless else self.length,
+            )
+            self._composed_second = now_s
+        return self._composed
 
     def content(self) -> memoryview:
         """Return the body, wherever it lies; not a copy."""

@@ -21,7 +21,8 @@ judges that.
 Invariant: NEED_DATA is only said when there are bytes that would make a hello of it, and never at ``HELLO_BYTES``. Work is
 linear in the bytes and bounded per call (``FRAGMENTS``), for a client that sends them one by one has us read anew for each.
 
-Cost: 10 µs for a browser's hello (517 bytes, 16 extensions), once per connection, beside 150 µs of handshake.
+Cost: 6 µs for a browser's hello (517 bytes, 16 extensions), once per connection, beside 150 µs of handshake;
+``bench/micro/test_stream.py``.
 
 Source: RFC 8446 §4.1.2, §4.2, §5.1; RFC 6066 §3; RFC 7301 §3.1.
 """
@@ -30,6 +31,7 @@ from __future__ import annotations
 
 import re
 import socket
+import struct
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
@@ -48,6 +50,7 @@ _CLIENT_HELLO: Final = 1
 _SERVER_NAME: Final = 0
 _ALPN: Final = 16
 _SUPPORTED_VERSIONS: Final = 43
+_KIND_AND_LENGTH: Final = struct.Struct(">HH").unpack_from
 
 NO_COMMON_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"
 """
@@ -223,18 +226,24 @@ def _read_message(message: bytes) -> Hello:
         raise _Malformed("bytes behind the extensions")
     seen = set()
     at = 0
-    while at < len(extensions):
-        kind = int.from_bytes(extensions[at : at + 2], "big")
-        body, at = _vector(extensions, at + 2, 2)
+    size = len(extensions)
+    while at < size:  # a browser sends sixteen: in line, and only those of interest are cut out
+        start = at + 4
+        if start > size:
+            raise _Malformed("a length that points outside")
+        kind, length = _KIND_AND_LENGTH(extensions, at)
+        at = start + length
+        if at > size:
+            raise _Malformed("a length that points outside")
         if kind in seen:
             raise _Malformed(f"extension {kind} twice")
         seen.add(kind)
         if kind == _SERVER_NAME:
-            server_name = _read_server_name(body)
+            server_name = _read_server_name(extensions[start:at])
         elif kind == _ALPN:
-            alpn = _read_protocols(body)
+            alpn = _read_protocols(extensions[start:at])
         elif kind == _SUPPORTED_VERSIONS:
-            listed = _whole(body, 1)
+            listed = _whole(extensions[start:at], 1)
             if not listed or len(listed) % 2:
                 raise _Malformed("versions of odd length")
             versions = tuple(listed[i] << 8 | listed[i + 1] for i in range(0, len(listed), 2))

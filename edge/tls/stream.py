@@ -102,8 +102,16 @@ class Stream(Protocol):
         """Take as much of *data* as goes without waiting and return its length."""
         ...
 
+    def push_last(self, data: bytes | bytearray | memoryview) -> int:
+        """:meth:`push` what is the last there will be: in TLS its close_notify may leave in the same write."""
+        ...
+
+    def part(self) -> None:
+        """Say that no more will come, for who closes next: the close brings the FIN. Never waits, never raises."""
+        ...
+
     def shut(self) -> None:
-        """Tell the peer that no more will come. Best effort: never waits, never raises."""
+        """Tell the peer that no more will come, and go on reading. Best effort: never waits, never raises."""
         ...
 
     def close(self) -> None:
@@ -159,7 +167,8 @@ class PlainStream:
     peer_certificate: bytes | None = None
 
     def __init__(self, sock: socket.socket, side: Side) -> None:
-        sock.setblocking(False)
+        if sock.gettimeout() != 0.0:
+            sock.setblocking(False)
         self.sock = sock
         self.side = side
         self.wants_write = False
@@ -216,6 +225,11 @@ class PlainStream:
         self.wants_write = sent < len(data)
         return sent
 
+    push_last = push
+
+    def part(self) -> None:
+        """There is nothing to say before the FIN."""
+
     def shut(self) -> None:
         """Send FIN. Never waits, never raises."""
         with suppress(OSError):  # shutdown(2): already broken or closed, the peer learns nothing more from us
@@ -247,14 +261,17 @@ class TlsStream:
         "_established",
         "_fed",
         "_feed",
+        "_hears",
         "_incoming",
         "_left",
         "_outgoing",
         "_owed",
+        "_parted",
         "_read",
         "_recv",
         "_send",
         "_short",
+        "_step",
         "_write",
         "drained",
         "side",
@@ -272,7 +289,8 @@ class TlsStream:
         server_hostname: str | None = None,
         session: ssl.SSLSession | None = None,
     ) -> None:
-        sock.setblocking(False)
+        if sock.gettimeout() != 0.0:
+            sock.setblocking(False)
         self.sock = sock
         self.side = side
         self.wants_write = False
@@ -289,10 +307,13 @@ class TlsStream:
         inner: Any = getattr(self.tls, "_sslobj", self.tls)
         self._read = inner.read
         self._write = inner.write
+        self._step = inner.do_handshake
         self._feed = incoming.write
         self._drain = outgoing.read
         self._recv = sock.recv
         self._send = sock.send
+        self._hears = side is Side.CLIENT  # in the handshake it is the peer's turn
+        self._parted = False  # close_notify was said
         self._established = False  # the handshake was done; OpenSSL forgets that it was when something fails
         self._fed = False  # OpenSSL may hold bytes that a read would give
         self._short = False  # the last read gave less than asked: the kernel had no more
@@ -344,26 +365,40 @@ class TlsStream:
         Get as far as can be without waiting.
 
         Returns:
-            DONE only when our last flight has left for the kernel as well.
+            DONE only when our last flight has left for the kernel as well; but tickets for a client whose request came along with
+            its own last flight leave with the first push: one system call less, and one packet.
 
         Raises:
             Fault: ``tls_certificate_error``, ``tls_alert_received`` or ``tls_protocol_error``; the peer has been sent the
                 alert that says why. ``connection_terminated`` if it left. Nobody can be answered (``reply`` is None
                 for a client); an origin's request may be sent elsewhere.
         """
+        if (self._left is not None or self._outgoing.pending) and not self._flush():
+            return Ready.WANT_WRITE
+        if self._established:  # only our last flight was in the way
+            return Ready.DONE
         while True:
+            # Where it is the peer's turn OpenSSL is not asked without new bytes: its refusal is an exception, 4 µs.
+            if self._hears and not self._fill():
+                return Ready.WANT_READ
             try:
-                self.tls.do_handshake()
+                self._step()
             except ssl.SSLWantReadError:
+                self._hears = True
                 if not self._flush():
                     return Ready.WANT_WRITE
-                if not self._fill():
-                    return Ready.WANT_READ
+                if self._short:
+                    return (
+                        Ready.WANT_READ
+                    )  # the kernel had no more, and answers to what has just left come as a new edge
             except ssl.SSLError as cause:
                 raise self._refused(cause) from cause
             else:
                 self._established = True
                 self._fed = self._incoming.pending > 0
+                self.drained = self._short and not self._fed
+                if self._fed and self.side is Side.CLIENT and self.tls.version() == "TLSv1.3":
+                    return Ready.DONE
                 return Ready.DONE if self._flush() else Ready.WANT_WRITE
 
     def _fill(self) -> bool:
@@ -503,6 +538,26 @@ class TlsStream:
             done = end
         return done
 
+    def push_last(self, data: bytes | bytearray | memoryview) -> int:
+        """
+        :meth:`push` what is the last there will be, with close_notify in the same write if it is short enough.
+
+        Only ``close``, ``part`` and ``shut`` may follow, once all is taken. Saves a system call and a packet: 10 µs of the 300
+        that a connection for one request takes.
+        """
+        if self._left is not None or not 0 < len(data) <= PIECE:
+            return self.push(data)
+        try:
+            self._write(data)
+            self._bid_farewell()
+            wire = self._drain()
+            sent = self._send(wire)
+        except BlockingIOError:
+            sent = 0
+        except OSError as cause:
+            raise self._broken(cause) from cause
+        return len(data) if sent == len(wire) else self._hold(wire, sent, len(data))
+
     def _hold(self, wire: bytes, sent: int, plain: int) -> int:
         """Keep what the kernel refused of *wire*, the encryption of *plain* bytes; return how many to report."""
         told = plain * sent // len(wire)
@@ -538,15 +593,26 @@ class TlsStream:
 
     # -- the end --------------------------------------------------------------------------------------------
 
-    def shut(self) -> None:
-        """Send close_notify and FIN. Never waits, never raises; does nothing while a refused piece is held."""
-        with suppress(OSError):  # send(2), shutdown(2): broken, closed or full, the peer learns nothing more from us
-            if self._left is None:
-                with suppress(ssl.SSLError):  # "want read": its close_notify is not waited for; or no handshake yet
-                    self.tls.unwrap()
-                if self._outgoing.pending:
+    def part(self) -> None:
+        """Send close_notify, unless it left with the last push. Never waits, never raises; close next."""
+        if self._left is None:
+            self._bid_farewell()
+            if self._outgoing.pending:
+                with suppress(OSError):  # send(2): broken, closed or full, the peer learns nothing more from us
                     self._send(self._drain())
+
+    def shut(self) -> None:
+        """Send close_notify and FIN. Never waits, never raises; no close_notify while a refused piece is held."""
+        self.part()
+        with suppress(OSError):  # shutdown(2): broken or closed already
             self.sock.shutdown(socket.SHUT_WR)
+
+    def _bid_farewell(self) -> None:
+        """Let OpenSSL say close_notify, once."""
+        if not self._parted:
+            self._parted = True
+            with suppress(OSError):  # "want read": its close_notify is not waited for; or no handshake yet
+                self.tls.unwrap()
 
     def close(self) -> None:
         """Let go of the socket. Never raises; says no close_notify (``shut`` does)."""

@@ -241,9 +241,9 @@ class FastLane:
         self.cells[names.SESSIONS_OPEN] -= 1
         if session.seat is not None:
             self.left(session)
-        with suppress(OSError):  # epoll_ctl(DEL) and setsockopt on a socket the peer has reset: it is closed next
-            self.epoll.unregister(session.fd)
-            if reset:
+        # No epoll_ctl(DEL): the close does it, for no other descriptor refers to this socket (epoll(7), question 6).
+        if reset:
+            with suppress(OSError):  # setsockopt(2) on a socket the peer has reset: it is closed next
                 session.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
         if has_stream:
             session.stream.close()
@@ -295,7 +295,7 @@ class FastLane:
 
     def close_kindly(self, session: Session) -> None:
         """Say good-bye in TLS's words, then close."""
-        session.stream.shut()
+        session.stream.part()
         self.close(session)
 
     # -- one session, as far as it goes ----------------------------------------------------------------------
@@ -326,7 +326,8 @@ class FastLane:
         sent = got = 0
         while True:
             while out:
-                taken = stream.push(out.first())
+                piece = out.first()
+                taken = stream.push_last(piece) if conn.closing and len(piece) == out.pending else stream.push(piece)
                 if taken:
                     out.sent(taken)
                     sent += taken
@@ -542,6 +543,8 @@ class FastLane:
             return False
         if session.phase is Phase.OPEN:
             return True
+        if session.phase is Phase.HANDSHAKE and not session.readable and not session.stream.wants_write:
+            return False  # an edge of room to write, which nobody waits for: every new socket has one
         if not self.greetings:
             self._again[session] = None
             return False
@@ -566,6 +569,7 @@ class FastLane:
                 session.phase = Phase.HANDSHAKE
             stream = session.stream
             if stream.handshake() is not Ready.DONE:
+                session.readable = False
                 if session.hung_up:
                     self._failed_handshake(session)
                 return False
@@ -573,6 +577,8 @@ class FastLane:
             self._failed_handshake(session, fault)
             return False
         assert isinstance(stream, TlsStream)
+        if stream.drained and not session.hung_up:
+            session.readable = False
         session.tls = stream.version or ""
         self.cells[names.HANDSHAKES_RESUMED if stream.resumed else names.HANDSHAKES_FULL] += 1
         self._open(session, stream)
@@ -644,10 +650,11 @@ class FastLane:
             return
         for exchange in list(session.carried.values()):
             exchange.give_up()
-        session.stream.shut()
         if session.hung_up or not session.conn.lingers:
+            session.stream.part()
             self.close(session)
             return
+        session.stream.shut()
         session.phase = Phase.LINGER
         session.waiting = Waiting.LINGER
         self.deadlines.arm(session, self.now_mono + LINGER_S)

@@ -362,7 +362,7 @@ class Session:
         self.readable = True
         self.tls = ""
         self.shown: Shown | Literal[False] | None = None
-        self._lot = trio.lowlevel.ParkingLot()
+        self._lot: trio.lowlevel.ParkingLot | None = None  # most sessions are never waited for
 
     def __repr__(self) -> str:
         return f"<Session fd={self.fd} {self.peer} {self.phase.value} {self.waiting.value} carried={len(self.carried)}>"
@@ -383,6 +383,8 @@ class Session:
             ClientGone: the session closed.
         """
         while self.phase is Phase.OPEN and self.conn.out.pending > most:
+            if self._lot is None:
+                self._lot = trio.lowlevel.ParkingLot()
             await self._lot.park()
         if self.phase is not Phase.OPEN and self.phase is not Phase.LINGER:
             raise ClientGone("the client left before it had taken the whole reply")
@@ -394,7 +396,7 @@ class Session:
 
     def roomier(self) -> None:
         """(Fast lane) Some was sent, or the session closed: let who waits look."""
-        if self._lot:
+        if self._lot is not None:
             self._lot.unpark_all()
 
 

@@ -86,6 +86,19 @@ def test_what_is_prepared_is_what_composing_and_rendering_give(fields, variant, 
         assert sent_by_the_general_path(unchanged) == ready.wire_304(now_s)
 
 
+@pytest.mark.parametrize("status", [200, 204, 404])
+def test_the_head_for_a_connection_that_frames_it_is_the_composed_one(status):
+    """Connections that close, and other versions, get the same fields in the same order, made once a second."""
+    ready = prepared(status=status, reason=b"Fine")
+    ready.wire(NOW)
+    for now_s in (NOW, NOW + 1):
+        length = None if status == 204 else 5
+        composed = compose_hit(status, FIELDS, now_s=now_s, length=length, reason=b"Fine", **TIMES)
+
+        assert composed == ready.head(now_s)
+    assert ready.head(NOW + 1) is ready.head(NOW + 1)
+
+
 @pytest.mark.parametrize("render", ["wire", "wire_head", "wire_304"])
 def test_within_a_second_the_very_same_bytes_are_handed_out(render):
     ready = prepared()

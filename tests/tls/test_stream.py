@@ -467,6 +467,55 @@ def test_a_changed_record_is_refused(met: tuple[TlsStream, TlsStream]) -> None:
     assert "tls_protocol_error" == caught.value.word
 
 
+@pytest.mark.parametrize("size", [1, 16384, PIECE, PIECE + 1])
+def test_the_last_push_brings_the_end_with_it(pair: Made, size: int) -> None:
+    client, server = pair
+    body = os.urandom(size)
+    left, got = body, b""
+    while left:
+        left = left[server.push_last(left) :]
+        got += client.pull() or b""
+    server.part()
+    server.close()
+    while len(got) < size:
+        got += client.pull() or b""
+
+    assert body == got
+    assert b"" == settled(client)
+
+
+def test_the_end_behind_a_last_push_is_said_once_and_with_it(met: tuple[TlsStream, TlsStream]) -> None:
+    client, server = met
+    sent: list[int] = []
+    send = server._send
+    server._send = lambda data: (sent.append(len(data)), send(data))[1]
+    server.push_last(b"bye")
+    server.part()
+    server.shut()
+
+    assert 1 == len(sent)
+    assert b"bye" == settled(client)
+    assert b"" == settled(client)
+
+
+def test_a_last_push_that_was_refused_is_offered_again(met: tuple[TlsStream, TlsStream]) -> None:
+    client, server = met
+    body = bytes(1 << 22)
+    left = memoryview(body)
+    while not server.wants_write:
+        left = left[server.push(left) :]
+    got = 0
+    while len(left) or got < len(body):
+        if len(left):
+            left = left[server.push_last(left[:PIECE]) :] if len(left) <= PIECE else left[server.push(left) :]
+        got += len(client.pull() or b"")
+    server.part()
+    server.close()
+
+    assert len(body) == got
+    assert b"" == settled(client)
+
+
 def test_shut_says_nothing_behind_a_refused_piece(met: tuple[TlsStream, TlsStream]) -> None:
     """A close_notify in the middle of a reply would make a cut reply look whole."""
     client, server = met
@@ -561,6 +610,61 @@ def test_a_request_that_comes_with_the_last_flight_is_not_lost(house: House, ser
             pass
 
         assert b"early" == server.pull()
+
+
+def test_tickets_leave_with_the_reply_to_a_request_that_is_here_already(
+    house: House, server_context: ssl.SSLContext
+) -> None:
+    """A system call and a packet less; whoever has not asked yet gets them at once."""
+    for is_early in (True, False):
+        client, server = ends(house.client(), server_context)
+        with closing(client), closing(server):
+            client.handshake()
+            server.handshake()
+            while client.handshake() is not Ready.DONE:
+                server.handshake()
+            if is_early:
+                client.push(b"early")
+            while server.handshake() is not Ready.DONE:
+                pass
+            tickets_left = bool(select.select([client.sock], [], [], 0)[0])
+
+            assert tickets_left is not is_early
+            if is_early:
+                assert b"early" == server.pull()
+                server.push(b"reply")
+                assert b"reply" == settled(client)
+                assert client.session is not None
+                assert client.session.has_ticket
+
+
+def test_a_full_handshake_gives_one_ticket(server_context: ssl.SSLContext) -> None:
+    """The second that OpenSSL would send costs as much again, and every connection brings another."""
+    assert 1 == server_context.num_tickets
+
+
+def test_before_tls_1_3_the_last_flight_leaves_at_once(house: House, server_context: ssl.SSLContext) -> None:
+    """There the client waits for our Finished before it believes anything."""
+    client_context = house.client()
+    client_context.maximum_version = ssl.TLSVersion.TLSv1_2
+    client, server = ends(client_context, server_context)
+    with closing(client), closing(server):
+        shake(client, server)
+
+        assert "TLSv1.2" == server.version
+
+
+def test_a_handshake_does_not_ask_again_for_what_is_not_here(house: House, server_context: ssl.SSLContext) -> None:
+    """What the kernel gave in one short read was all: the answer to our flight will come as a new edge."""
+    client, server = ends(house.client(), server_context)
+    with closing(client), closing(server):
+        client.handshake()
+        asked = []
+        receive = server._recv
+        server._recv = lambda size: (asked.append(size), receive(size))[1]
+
+        assert Ready.WANT_READ is server.handshake()
+        assert 1 == len(asked)
 
 
 def test_a_flight_that_does_not_fit_wants_write_before_it_is_done(house: House, server_context: ssl.SSLContext) -> None:
