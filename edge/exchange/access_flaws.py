@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.config.tree import Basic, Jwt, RouteAccess
-from edge.exchange.admission import UnusableKey, static_keys
+from edge.exchange.proof import UnusableKey, static_keys
 from edge.policy.networks import read_networks
 from edge.policy.passwords import Passwords, read_users, user_of
 

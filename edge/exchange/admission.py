@@ -26,505 +26,39 @@ Knows no sockets, and waits for nobody.
 from __future__ import annotations
 
 import dataclasses
-import secrets
 from copy import copy
-from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
-
-from cachetools import LRUCache
+from typing import TYPE_CHECKING, Any, Final
 
 from edge.exchange.decision import Admit, Answer, Serve
-from edge.exchange.limits import Limit, limits_of
+from edge.exchange.guard import Guard, Providers, told_names
+from edge.exchange.limits import Limit
+from edge.exchange.proof import BUSY_S, NOTHING_SAID, Ask, Refused
 from edge.exchange.wording import changed
 from edge.message.head import Framing, ReplyHead
 from edge.message.headers import tokens
 from edge.observe import names
 from edge.observe.error_log import Seldom
-from edge.policy.certificate import Shown
 from edge.policy.cors import PREFIX, Cors
-from edge.policy.forward_auth import question_key
-from edge.policy.identity import Identity, claim, field_value, fields_of, has, without
-from edge.policy.networks import Listed, NetworkTable, Prefix, prefixes_of, read_networks
-from edge.policy.passwords import Passwords, credentials, read_users, user_of
+from edge.policy.identity import Identity, claim, field_value, without
+from edge.policy.networks import Listed
 from edge.policy.rate import told as rates_told
 from edge.reply.dress import Dress
 from edge.reply.errors import error_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from edge.config.contents import Contents
-    from edge.config.tree import Basic, Config, ForwardAuth, Jwt, Route
+    from edge.config.tree import Config
     from edge.exchange.decision import Decision
     from edge.exchange.recognise import Known
     from edge.message.head import Field, RequestHead
     from edge.observe.ledger import Cells
-    from edge.policy.tokens import Key, KeySet, Reason, Terms, Verified
+    from edge.policy.certificate import Shown
     from edge.share.crowd import Crowd, Seat
     from edge.share.rates import Rates
 
-MOST_VERIFIED: Final = 4096
-"""Credentials, tokens and answers of services that each provider remembers."""
-
 MOST_DERIVED: Final = 16
 """For how many identities a head's meaning is remembered."""
-
-BUSY_S: Final = 1
-"""After how many seconds to try again, where too much is being verified or under way."""
-
-
-# -- who is asked -------------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Refused:
-    """
-    Why a request may not pass.
-
-    Attributes:
-        status: of the reply.
-        rule: of names.RULES.
-        detail: for the log.
-        challenge: for ``WWW-Authenticate``, with 401.
-        retry_after_s: with 429 and 503.
-        reply: the service's own, if it is its refusal.
-    """
-
-    status: int
-    rule: str
-    detail: str
-    challenge: bytes | None = None
-    retry_after_s: int | None = None
-    reply: tuple[ReplyHead, bytes] | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AskPassword:
-    """A password must be verified: ``True`` or ``False``, or ``None`` if too many are being verified."""
-
-    provider: PasswordProvider
-    user: str
-    password: bytes = dataclasses.field(repr=False)
-    key: bytes = b""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AskKeys:
-    """Keys must be fetched: ``True`` once that was tried, with whatever success."""
-
-    provider: TokenProvider
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AskService:
-    """A service must be asked: the fields the origin is told, or how it refused, or that it failed."""
-
-    provider: ServiceProvider
-    head: RequestHead
-    key: bytes
-
-
-Ask = AskPassword | AskKeys | AskService
-
-
-class Yes(NamedTuple):
-    """What a service said in favour of a request."""
-
-    fields: tuple[Field, ...]
-    user: str
-
-
-Said = bool | None | Yes | Refused
-"""What was answered to an Ask."""
-
-NOTHING_SAID: Final = object()
-
-
-class Provider(Protocol):
-    """Somebody who can tell who a client is."""
-
-    def check(self, visit: Visit, now_mono: float, now_wall: float) -> Identity | Refused | Ask:
-        """Judge the request; ``visit.said`` holds what was answered to this provider's own Ask, once."""
-        ...
-
-
-class _Remembered(LRUCache[bytes, tuple[float, Any]]):
-    """What was found out, each for a time, by keyed hash: the memory itself tells no secret."""
-
-    def __init__(self) -> None:
-        super().__init__(MOST_VERIFIED)
-        self._secret = secrets.token_bytes(32)
-
-    def key(self, *parts: bytes) -> bytes:
-        digest = blake2b(digest_size=16, key=self._secret)
-        for part in parts:
-            digest.update(b"%d:" % len(part))
-            digest.update(part)
-        return digest.digest()
-
-    def find(self, key: bytes, now_mono: float) -> Any:
-        found = self.get(key)
-        return found[1] if found is not None and now_mono < found[0] else None
-
-
-class CertificateProvider:
-    """Whoever has shown a certificate in the handshake."""
-
-    def __init__(self, told: dict[bytes, str]) -> None:
-        self._told = told
-
-    def check(self, visit: Visit, now_mono: float, now_wall: float) -> Identity | Refused | Ask:  # noqa: ARG002
-        """Say who has shown it."""
-        shown = visit.shown
-        if shown is None:
-            return Refused(403, "certificate", "certificate: none was shown")
-        return Identity(shown.fingerprint, {}, shown.fields(self._told))
-
-
-class PasswordProvider:
-    """
-    People with passwords.
-
-    Raises:
-        Unreadable, ValueError: they cannot be read.
-    """
-
-    def __init__(self, settings: Basic) -> None:
-        users = dict(map(user_of, settings.users))
-        if settings.file is not None:
-            users |= read_users(settings.file.data)
-        self.name = settings.name
-        self.passwords = Passwords(users.items())
-        self.cache_s = settings.cache_s
-        self.challenge = b'Basic realm="%b", charset="UTF-8"' % quoted(settings.realm)
-        self._verified = _Remembered()
-
-    def check(self, visit: Visit, now_mono: float, now_wall: float) -> Identity | Refused | Ask:  # noqa: ARG002
-        """Say who they are whose password came along."""
-        sent = visit.head.index.get(b"authorization")
-        found = credentials(sent)
-        if found is None:
-            return Refused(401, "basic", f"basic {self.name}: no credentials", self.challenge)
-        user, password = found
-        said = visit.take_said()
-        if said is NOTHING_SAID:
-            key = self._verified.key(user.encode(), password)
-            if self._verified.find(key, now_mono) is None:
-                return AskPassword(self, user, password, key)
-        elif said is None:
-            detail = f"basic {self.name}: too many passwords are being verified"
-            return Refused(503, "basic", detail, retry_after_s=BUSY_S)
-        elif said is not True:
-            return Refused(401, "basic", f"basic {self.name}: wrong user or password", self.challenge)
-        return Identity(user, {"name": user})
-
-    def known(self, ask: AskPassword, now_mono: float) -> bool:
-        """Whether the password was verified meanwhile, for another request."""
-        return self._verified.find(ask.key, now_mono) is not None
-
-    def learn(self, ask: AskPassword, now_mono: float) -> None:
-        """Remember a password that was right."""
-        if self.cache_s:
-            self._verified[ask.key] = (now_mono + self.cache_s, True)
-
-
-class TokenProvider:
-    """
-    Who signs tokens. Keys that are fetched are told to :meth:`learn`.
-
-    Attributes:
-        settings: as configured.
-        is_fetched: there are keys that must be fetched.
-        asked_mono: when a fetch was last begun.
-
-    Raises:
-        ValueError: a key cannot be read.
-    """
-
-    LEAST_S: Final = 10.0
-    """Between two fetches, whatever tokens name."""
-
-    def __init__(self, settings: Jwt) -> None:
-        from edge.policy import tokens as jose  # noqa: PLC0415 - 40 ms, for those who have tokens
-
-        self._jose = jose
-        self.settings = settings
-        self.name = settings.name
-        self.is_fetched = settings.jwks_origin is not None
-        self.asked_mono = float("-inf")
-        self._static = jose.KeySet(static_keys(settings))
-        self._fetched: KeySet | None = None
-        self._until_mono = float("-inf")
-        self._all: KeySet | None = None if self.is_fetched and not len(self._static) else self._static
-        self._terms: Terms = jose.Terms(
-            settings.issuer, settings.audience, settings.leeway_s, needs_expiry=settings.require_expiry
-        )
-        self._told = {name.encode(): said for name, said in settings.headers}
-        self._cookie = None if settings.cookie is None else settings.cookie.encode()
-        self._realm = b'Bearer realm="%b"' % quoted(settings.realm)
-        self._verified = _Remembered()
-
-    def keys(self, now_mono: float) -> KeySet | None:
-        """Return the keys there are; None: they were never had, or are too old by now."""
-        if self._fetched is not None and now_mono >= self._until_mono:
-            self._fetched = None
-            self._all = self._static if len(self._static) else None
-            self._verified.clear()
-        return self._all
-
-    def learn(self, keys: KeySet, now_mono: float) -> None:
-        """Take fetched keys in the place of those before."""
-        if self._fetched is None or self._fetched.keys != keys.keys:
-            self._verified.clear()  # a key may have been taken back
-        self._fetched = keys
-        self._until_mono = now_mono + self.settings.keep_s
-        self._all = self._jose.KeySet((*self._static.keys, *keys.keys))
-
-    def may_fetch(self, now_mono: float) -> bool:
-        """Whether a token with a strange key is reason enough to fetch now."""
-        return self.is_fetched and now_mono >= self.asked_mono + self.LEAST_S
-
-    def check(self, visit: Visit, now_mono: float, now_wall: float) -> Identity | Refused | Ask:
-        """Say who a token speaks of."""
-        jose, index = self._jose, visit.head.index
-        said = visit.take_said()
-        token = (
-            jose.bearer(index.get(b"authorization"))
-            if self._cookie is None
-            else jose.cookie(index.get(b"cookie"), self._cookie)
-        )
-        if token is None:
-            return Refused(401, "jwt", f"jwt {self.name}: no token", self._realm)
-        keys = self.keys(now_mono)
-        if keys is None:
-            if said is NOTHING_SAID:
-                return AskKeys(self)
-            return Refused(503, "jwt", f"jwt {self.name}: there are no keys to verify with", retry_after_s=BUSY_S)
-        key = self._verified.key(token)
-        verified: Verified | Reason | None = self._verified.find(key, now_mono)
-        if verified is None:
-            verified = jose.verify(token, keys, self._terms)
-            if verified is jose.Reason.KEY and said is NOTHING_SAID and self.may_fetch(now_mono):
-                return AskKeys(self)
-            if isinstance(verified, jose.Reason):
-                return self._refused(verified)
-            self._verified[key] = (float("inf"), verified)
-        assert isinstance(verified, jose.Verified)
-        untimely = jose.judge_times(verified, now_wall, self._terms.leeway_s)
-        if untimely is not None:
-            return self._refused(untimely)
-        claims = verified.claims
-        for name, accepted in self.settings.claims:
-            if not has(claims, name, accepted):
-                challenge = self._realm + b', error="insufficient_scope"'
-                return Refused(403, "jwt", f"jwt {self.name}: {jose.Reason.CLAIM.value}: {name}", challenge)
-        subject = claims.get("sub")
-        return Identity(subject if isinstance(subject, str) else "", claims, fields_of(claims, self._told))
-
-    def _refused(self, reason: Reason) -> Refused:
-        challenge = b'%b, error="invalid_token", error_description="%b"' % (self._realm, reason.value.encode())
-        return Refused(401, "jwt", f"jwt {self.name}: {reason.value}", challenge)
-
-
-class ServiceProvider:
-    """A service that is asked."""
-
-    def __init__(self, settings: ForwardAuth) -> None:
-        self.settings = settings
-        self.name = settings.name
-        self.copied = frozenset(name.encode() for name in settings.copy_headers)
-        self._by = frozenset(name.encode() for name in settings.cache_by) or None
-        self._said = _Remembered()
-
-    def check(self, visit: Visit, now_mono: float, now_wall: float) -> Identity | Refused | Ask:  # noqa: ARG002
-        """Say whom the service lets pass."""
-        said = visit.take_said()
-        if said is NOTHING_SAID:
-            key = b""
-            if self.settings.cache_s:
-                key = self._said.key(question_key(visit.head, visit.address, self._by))
-                said = self._said.find(key, now_mono)
-            if not isinstance(said, Yes):
-                return AskService(self, visit.head, key)
-        if isinstance(said, Yes):
-            return Identity(said.user, {"name": said.user} if said.user else {}, said.fields)
-        assert isinstance(said, Refused)
-        return said
-
-    def learn(self, ask: AskService, said: Yes, now_mono: float) -> None:
-        """Remember a yes."""
-        if self.settings.cache_s:
-            self._said[ask.key] = (now_mono + self.settings.cache_s, said)
-
-
-class UnusableKey(ValueError):  # noqa: N818 - the key is wrong, not we
-    """
-    A file holds no key that can be used.
-
-    Attributes:
-        setting: that names it.
-    """
-
-    def __init__(self, setting: str, file: Contents, why: ValueError) -> None:
-        super().__init__(f"{file.path}: {why}")
-        self.setting = setting
-
-
-def static_keys(settings: Jwt) -> list[Key]:
-    """
-    Return the keys that lie in files.
-
-    Raises:
-        UnusableKey: one cannot be used.
-    """
-    from edge.policy import tokens as jose  # noqa: PLC0415 - as above
-
-    keys: list[Key] = []
-    readers: tuple[tuple[str, Contents | None, Callable[[bytes], Iterable[Key]]], ...] = (
-        ("secret_file", settings.secret_file, lambda data: [jose.secret_key(data, settings.algorithms)]),
-        ("key_file", settings.key_file, lambda data: [jose.public_key(data, settings.algorithms)]),
-        ("jwks_file", settings.jwks_file, lambda data: jose.read_set(data, settings.algorithms, is_local=True).keys),
-    )
-    for setting, file, read in readers:
-        if file is not None:
-            try:
-                keys += read(file.data)
-            except ValueError as why:
-                raise UnusableKey(setting, file, why) from None
-    return keys
-
-
-def quoted(text: str) -> bytes:
-    """Write a realm as it stands between quotes."""
-    return (field_value(text) or b"").replace(b"\\", b"").replace(b'"', b"'")
-
-
-# -- the rules of a route -----------------------------------------------------------------------------------
-
-
-class Guard:
-    """
-    The rules of one route, ready to be applied.
-
-    Attributes:
-        route: whose.
-        networks: who may come from where; None: from everywhere.
-        providers: who can tell who asks, in the order in which they are asked.
-        is_any: one of them is enough, or to come from an allowed network.
-        early, late: limits that know the address alone, and limits that know who asks.
-        cors: what pages of other sites may; None: nothing is said.
-        certificate_told: what an origin is told of a certificate that was shown.
-    """
-
-    __slots__ = (
-        "certificate_told",
-        "concurrency",
-        "cors",
-        "early",
-        "is_any",
-        "is_concurrency_dry",
-        "is_identified",
-        "late",
-        "most_of_client",
-        "networks",
-        "providers",
-        "route",
-        "tag",
-    )
-
-    def __init__(self, route: Route, tag: bytes, providers: Providers) -> None:
-        access = route.access
-        self.route = route
-        self.tag = tag
-        self.networks = providers.networks(route)
-        told = {name.encode(): part for name, part in access.certificate_headers}
-        self.certificate_told = told
-        self.providers: list[Provider] = []
-        if access.client_certificate == "required":
-            self.providers.append(CertificateProvider(told))
-        if access.jwt is not None:
-            self.providers.append(providers.tokens[access.jwt])
-        if access.basic is not None:
-            self.providers.append(providers.passwords[access.basic])
-        if access.forward_auth is not None:
-            self.providers.append(providers.services[access.forward_auth])
-        self.is_any = access.satisfy == "any"
-        self.is_identified = bool(self.providers or told)
-        self.early, self.late = limits_of(providers.rates, access.rates, tag)
-        self.concurrency = access.concurrency
-        self.most_of_client = access.client_concurrency
-        self.is_concurrency_dry = access.concurrency_dry_run
-        cors = route.cors
-        self.cors = (
-            Cors(
-                cors.origins,
-                methods=cors.methods,
-                headers=cors.headers,
-                expose=cors.expose,
-                credentials=cors.credentials,
-                max_age_s=cors.max_age_s,
-            )
-            if cors.origins
-            else None
-        )
-
-    @property
-    def wants_certificate(self) -> bool:
-        """Whether it matters what certificate a client has shown."""
-        return bool(self.certificate_told) or self.route.access.client_certificate == "required"
-
-    def __bool__(self) -> bool:
-        """Whether there is any rule."""
-        return bool(
-            self.networks
-            or self.is_identified
-            or self.early
-            or self.late
-            or self.cors
-            or self.concurrency
-            or self.most_of_client
-        )
-
-
-class Providers:
-    """Everybody named in a configuration who can tell who asks; and tables of networks, each made once."""
-
-    def __init__(self, config: Config) -> None:
-        self.passwords = {name: PasswordProvider(settings) for name, settings in config.basic.items()}
-        self.tokens = {name: TokenProvider(settings) for name, settings in config.jwt.items()}
-        self.services = {name: ServiceProvider(settings) for name, settings in config.forward_auth.items()}
-        self.rates = config.rates
-        self._tables: dict[Any, NetworkTable] = {}
-
-    def networks(self, route: Route) -> NetworkTable | None:
-        """Return the table of a route's networks; None if it names none."""
-        access = route.access
-        key = (access.allow, access.deny, access.allow_files, access.deny_files)
-        if not any(key):
-            return None
-        if key not in self._tables:
-            allow, deny = prefixes_of(access.allow), prefixes_of(access.deny)
-            for files, found in ((access.allow_files, allow), (access.deny_files, deny)):
-                for file in files:
-                    found += _read(file.data)
-            self._tables[key] = NetworkTable(allow, deny)
-        return self._tables[key]
-
-
-def _read(data: bytes) -> list[Prefix]:
-    return read_networks(data)
-
-
-def told_names(config: Config) -> frozenset[bytes]:
-    """Return every field by which an origin is told who asks, on any route: clients may send none of them."""
-    found: set[str] = set()
-    for tokens_ in config.jwt.values():
-        found.update(name for name, _ in tokens_.headers)
-    for service in config.forward_auth.values():
-        found.update(service.copy_headers)
-    for route in config.routes:
-        found.update(name for name, _ in route.access.certificate_headers)
-    return frozenset(name.encode() for name in found)
 
 
 class Admission:
@@ -540,6 +74,7 @@ class Admission:
 
     Attributes:
         providers: everybody who can tell who asks.
+        told: the fields by which origins are told who asks, on any route.
         seldom: what is said once a minute.
     """
 
@@ -550,7 +85,7 @@ class Admission:
         self.under_way = under_way
         self.slot = slot
         self.seldom = Seldom()
-        self._told = told_names(config)
+        self.told = told_names(config)
         self._config = config  # routes are known by identity: they must live as long as this
         self._guards: dict[int, Guard | None] = {}
         for at, route in enumerate(config.routes):
@@ -560,7 +95,7 @@ class Admission:
     @property
     def is_needed(self) -> bool:
         """Whether any route has a guard, or any field must be taken off."""
-        return bool(self._told) or any(guard is not None for guard in self._guards.values())
+        return bool(self.told) or any(guard is not None for guard in self._guards.values())
 
     def prepare(self, known: Known) -> None:
         """
@@ -572,9 +107,9 @@ class Admission:
         if known.route is None:
             return
         guard = known.guard = self._guards[id(known.route)]
-        if self._told:
+        if self.told:
             asked = known.asked
-            cleaned = clean(asked, self._told)
+            cleaned = clean(asked, self.told)
             if cleaned is not asked:
                 reask(known, cleaned)
         if guard is not None and guard.is_identified:
@@ -908,6 +443,10 @@ class Visit:
         for seat in held:
             self._admission.under_way.leave(self._admission.slot, seat)
 
+    def believable(self) -> RequestHead:
+        """Return the client's head without what it cannot be believed about itself."""
+        return clean(self.head, self._admission.told)
+
     # -- what limits count by -------------------------------------------------------------------------------
 
     def user(self) -> str:
@@ -932,54 +471,3 @@ def _strongest(refusals: list[Refused]) -> Refused:
         return 1 if one.status == 503 else 2 if one.status == 401 else 3
 
     return min(refusals, key=rank)
-
-
-def describe(guard: Guard, say: Callable[[str, str, str], None]) -> None:
-    """
-    Put a route's rules in words, in the order in which they are applied.
-
-    Args:
-        guard: the route's.
-        say: takes a step, what is so there, and where that is written.
-    """
-    access, cors = guard.route.access, guard.route.cors
-    if guard.networks is not None:
-        listed = len(access.allow) + len(access.deny) + len(access.allow_files) + len(access.deny_files)
-        others = (
-            "who is in none of them may not pass" if guard.networks.has_allowed else "who is in none of them may pass"
-        )
-        say(
-            "admit",
-            f"the client's address is looked up in {listed} networks and files: {others}",
-            "[route.access] allow, deny",
-        )
-    if guard.cors is not None:
-        say("admit", f"pages of {', '.join(cors.origins)} may ask; a preflight is answered here", "[route.cors]")
-    for limit in guard.early:
-        say("admit", limit.words, f"[rate.{limit.quota.name}]")
-    how = "one of these is enough" if guard.is_any and len(guard.providers) > 1 else ""
-    for provider in guard.providers:
-        match provider:
-            case CertificateProvider():
-                says, source = "it must have shown a certificate", "[route.access] client_certificate"
-            case TokenProvider():
-                says, source = f"it must show a token of {provider.name}", f"[jwt.{provider.name}]"
-            case PasswordProvider():
-                says, source = f"it must sign in with a password of {provider.name}", f"[basic.{provider.name}]"
-            case ServiceProvider():
-                says, source = f"the service {provider.name} is asked", f"[forward_auth.{provider.name}]"
-            case _:
-                raise AssertionError(provider)
-        say("admit", f"{says}{'; ' + how if how else ''}", source)
-    for limit in guard.late:
-        say("admit", limit.words, f"[rate.{limit.quota.name}]")
-    if guard.concurrency is not None:
-        say("admit", f"at most {guard.concurrency} requests may be under way", "[route.access] concurrency")
-    if guard.most_of_client is not None:
-        say("admit", f"at most {guard.most_of_client} of each client", "[route.access] client_concurrency")
-    if guard.is_identified:
-        say(
-            "admit",
-            "it is let in for who it is: a reply is kept only if the origin says public or s-maxage",
-            "RFC 9111 §3.5, edge/THREATS.md",
-        )

@@ -28,6 +28,7 @@ from edge.exchange.answering import shown
 from edge.exchange.decide import fetch_for, without_cache
 from edge.exchange.decision import Fetch, Tunnel
 from edge.exchange.directions import directions
+from edge.exchange.guard import describe
 from edge.exchange.purging import Misread, address_of
 from edge.exchange.recognise import Door
 from edge.http.events import Request
@@ -259,6 +260,8 @@ def _routed(rooms: Rooms, question: Question, head: RequestHead, account: Accoun
         return None
     known = rooms.picked(known, question.client)
     if known.answer is not None:
+        if not _admitted(known, question.client, account):
+            return None
         answer = known.answer(now_wall, question.client)
         if answer.head.status == 400:
             directions(rooms, head, known, question.client, account)
@@ -268,7 +271,17 @@ def _routed(rooms: Rooms, question: Question, head: RequestHead, account: Accoun
         return None
     account.say("admit", f"taken by {listener.address}", "[[listener]]")
     directions(rooms, head, known, question.client, account)
-    return known
+    return known if _admitted(known, question.client, account) else None
+
+
+def _admitted(known: Known, client: str, account: Account) -> bool:
+    """Say who guards the route; False if that is the end of it."""
+    if known.guard is None:
+        return True
+    refused = describe(known.guard, known.head, client, account.say)
+    if refused is not None:
+        account.end(refused)
+    return refused is None
 
 
 def _refusals(redirects: bool) -> dict[int, tuple[str, str]]:

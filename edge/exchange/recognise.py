@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edge.config.tree import Listener, Origin, Route
-    from edge.exchange.admission import Guard
     from edge.exchange.decision import Serve
+    from edge.exchange.guard import Guard
     from edge.exchange.steering import Steering, Way, Ways
     from edge.message.head import Field
 

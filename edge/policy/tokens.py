@@ -201,7 +201,10 @@ def read_set(data: bytes, algorithms: Iterable[str], *, is_local: bool) -> KeySe
 
 
 def _read_jwk(jwk: object, algorithms: tuple[str, ...], *, is_local: bool) -> Key | None:
-    if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
+    if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig":
+        return None
+    operations = jwk.get("key_ops", ["verify"])
+    if not isinstance(operations, list) or "verify" not in operations:
         return None
     if jwk.get("kty") == "oct" and not is_local:
         return None
@@ -216,7 +219,7 @@ def _read_jwk(jwk: object, algorithms: tuple[str, ...], *, is_local: bool) -> Ke
         return None
     try:
         key = _ALGORITHMS[fitting[0]].from_jwk(jwk)
-    except (PyJWTError, ValueError, TypeError, KeyError):
+    except (PyJWTError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     if hasattr(key, "private_numbers") or hasattr(key, "private_bytes"):
         key = key.public_key()  # somebody has published a private key; what it signs is no worse for it here

@@ -1,7 +1,7 @@
 """
 Asking whether a request may pass, where that takes time: a password's slow hash, keys of whoever signs tokens, a service.
 
-What is asked, and what an answer means, lies in :mod:`edge.exchange.admission`; here it is carried out, off the fast lane. All
+What is asked, and what an answer means, lies in :mod:`edge.exchange.proof`; here it is carried out, off the fast lane. All
 of it is bounded: passwords are verified by two threads, with so many waiting and no more; a service has a deadline; keys are
 fetched by one task for each set, in the background, and whoever needs them waits for that a while.
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, assert_never
 import trio
 
 from edge.errors import Fault
-from edge.exchange.admission import BUSY_S, AskKeys, AskPassword, AskService, Refused, Yes
+from edge.exchange.proof import BUSY_S, AskKeys, AskPassword, AskService, Refused, Yes
 from edge.message.head import RequestHead
 from edge.observe import names
 from edge.origin.request import origin_request
@@ -26,8 +26,9 @@ from edge.policy.certificate import Shown
 
 if TYPE_CHECKING:
     from edge.clock import Clock
-    from edge.exchange.admission import Admission, Ask, Said, TokenProvider, Visit
+    from edge.exchange.admission import Admission, Visit
     from edge.exchange.decision import Admit, Decision
+    from edge.exchange.proof import Ask, Said, TokenProvider
     from edge.message.head import ReplyHead
     from edge.origin.request import OriginRequest
     from edge.policy.tokens import KeySet
@@ -219,6 +220,10 @@ class _Fetcher:
                         "the last good ones are used" if has_keys else "nobody who needs a token passes",
                         held_back,
                     )
+            except Exception:
+                wait_s = AGAIN_S
+                admission.cells[names.BUGS] += 1
+                log.exception("an error of our own, fetching the keys of jwt %s: please report it", provider.name)
             else:
                 provider.learn(keys, means.clock.mono())
                 wait_s = provider.settings.refresh_s * random.uniform(0.9, 1.0)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
+import ssl
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
 import bcrypt
 import jwt as pyjwt
+import pytest
 import trio
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
+from jwt.algorithms import ECAlgorithm
 
 from edge.config.contents import Contents
-from edge.config.tree import (
-    Basic,
-    Jwt,
-    Route,
-    RouteAccess,
-    RouteCache,
-)
+from edge.config.tree import Basic, Certificate, Config, ForwardAuth, Jwt, Listener, Route, RouteAccess, RouteCache
 from edge.observe import names
+from edge.tls.contexts import ContextStore
+from edge.tls.selfsigned import Authority
 from tests.kit.origin import Origin as Scripted
 from tests.kit.origin import reply
 
@@ -220,3 +225,347 @@ async def test_who_is_told_is_taken_off_on_routes_without_a_guard_too(edge_at, t
     assert [None, None] == [asked.get(b"x-user") for asked in origin.asked]
     assert [None, None] == [asked.get(b"x_user") for asked in origin.asked]
     assert [b"1", b"1"] == [asked.get(b"x-other") for asked in origin.asked]
+
+
+async def test_either_is_enough_where_any_will_do(edge_at, tmp_path: Path) -> None:
+    access = RouteAccess(jwt="login", basic="staff", satisfy="any", allow=(ip_network("198.51.100.0/24"),))
+    async with edge_at(tmp_path, origin=shop(), **STAFF, **SIGNED, **guarded(access)) as edge:
+        client = await edge.client()
+        by_token = await client.get("/a", Authorization=token(sub="ada"))
+        by_password = await client.get("/a", Authorization=basic("alice", "secret"))
+        by_nothing = await client.get("/a")
+
+    assert [200, 200, 401] == [got.status for got in (by_token, by_password, by_nothing)]
+    assert b'Bearer realm="edge", Basic realm="Sign in", charset="UTF-8"' == by_nothing.get(b"www-authenticate")
+
+
+async def test_an_allowed_network_is_enough_where_any_will_do(edge_at, tmp_path: Path) -> None:
+    access = RouteAccess(basic="staff", satisfy="any", allow=(ip_network("192.0.2.0/24"),))
+    async with edge_at(tmp_path, origin=shop(), **STAFF, **guarded(access)) as edge:
+        got = await (await edge.client()).get("/a")
+
+    assert 200 == got.status
+
+
+async def test_all_that_is_named_must_be_shown(edge_at, tmp_path: Path) -> None:
+    settings = {"jwt": {"login": replace(SIGNED["jwt"]["login"], cookie="t")}}
+    access = RouteAccess(jwt="login", basic="staff")
+    async with edge_at(tmp_path, origin=shop(), **STAFF, **settings, **guarded(access)) as edge:
+        client = await edge.client()
+        cookie = "t=" + token(sub="ada")[7:]
+        one = await client.get("/a", Cookie=cookie)
+        other = await client.get("/a", Authorization=basic("alice", "secret"))
+        both = await client.get("/a", Authorization=basic("alice", "secret"), Cookie=cookie)
+
+    assert [401, 401, 200] == [got.status for got in (one, other, both)]
+
+
+async def test_a_claim_that_is_required_must_fit(edge_at, tmp_path: Path) -> None:
+    settings = {"jwt": {"login": replace(SIGNED["jwt"]["login"], claims=(("scope", ("orders",)),))}}
+    async with edge_at(tmp_path, origin=shop(), **settings, **guarded(RouteAccess(jwt="login"))) as edge:
+        client = await edge.client()
+        other = await client.get("/a", Authorization=token(scope="catalog"))
+        fits = await client.get("/a", Authorization=token(scope="catalog orders"))
+
+    assert [403, 200] == [other.status, fits.status]
+    assert b'Bearer realm="edge", error="insufficient_scope"' == other.get(b"www-authenticate")
+
+
+# -- keys that are fetched ------------------------------------------------------------------------------------
+
+
+def key(kid: str):
+    private = ec.generate_private_key(ec.SECP256R1())
+    public = json.loads(ECAlgorithm(ECAlgorithm.SHA256).to_jwk(private.public_key()))
+    return private, public | {"kid": kid, "use": "sig"}
+
+
+def signed(private, kid: str, **claims) -> str:
+    return "Bearer " + pyjwt.encode({"exp": NOW + 6000, **claims}, private, algorithm="ES256", headers={"kid": kid})
+
+
+def keys_at(origin: Scripted, **more) -> dict:
+    """A set of keys served by the same scripted origin, under a name of its own."""
+    return {"jwt": {"login": Jwt("login", ("ES256",), jwks_origin="shop", jwks_path="/keys", **more)}}
+
+
+async def test_keys_are_fetched_and_rotated(edge_at, tmp_path: Path, autojump_clock) -> None:
+    """A token that names a strange key has the set fetched anew, and waits for it; but not again and again."""
+    old, old_jwk = key("1")
+    new, new_jwk = key("2")
+    origin = shop()
+    origin.pages[b"/keys"] = reply(body=json.dumps({"keys": [old_jwk]}).encode())
+    async with edge_at(tmp_path, origin=origin, **keys_at(origin), **guarded(RouteAccess(jwt="login"))) as edge:
+        client = await edge.client()
+        first = await client.get("/a", Authorization=signed(old, "1", sub="ada"))
+        origin.pages[b"/keys"] = reply(body=json.dumps({"keys": [new_jwk]}).encode())
+        await trio.sleep(11)
+        rotated = await client.get("/a", Authorization=signed(new, "2", sub="ada"))
+        taken_back = await client.get("/a", Authorization=signed(old, "1", sub="ada"))
+        strange = [await client.get("/a", Authorization=signed(old, str(kid), sub="ada")) for kid in range(10, 20)]
+
+    assert [200, 200, 401] == [first.status, rotated.status, taken_back.status]
+    assert {401} == {got.status for got in strange}
+    assert 2 == origin.paths().count(b"/keys")
+    assert 2 == edge.count(names.JWKS_FETCHES["good"])
+
+
+async def test_without_keys_nobody_passes_and_it_is_said(edge_at, tmp_path: Path, autojump_clock, caplog) -> None:
+    private, _ = key("1")
+    origin = shop()
+    origin.pages[b"/keys"] = reply(500)
+    async with edge_at(tmp_path, origin=origin, **keys_at(origin), **guarded(RouteAccess(jwt="login"))) as edge:
+        got = await (await edge.client()).get("/a", Authorization=signed(private, "1"))
+        entries = await edge.settled(1)
+
+    assert 503 == got.status
+    assert b"1" == got.get(b"retry-after")
+    assert "jwt login: there are no keys to verify with" == entries[0][13]
+    assert "nobody who needs a token passes" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrong", [reply(500), reply(body=b"nonsense"), reply(body=b'{"keys": []}'), reply(body=b"[" * 300_000)]
+)
+async def test_the_last_good_keys_are_kept_for_a_time(edge_at, tmp_path: Path, autojump_clock, wrong: bytes) -> None:
+    private, jwk = key("1")
+    origin = shop()
+    origin.pages[b"/keys"] = reply(body=json.dumps({"keys": [jwk]}).encode())
+    settings = keys_at(origin, refresh_s=60.0, keep_s=600.0)
+    async with edge_at(tmp_path, origin=origin, **settings, **guarded(RouteAccess(jwt="login"))) as edge:
+        sent = signed(private, "1", sub="ada")
+        first = await (await edge.client()).get("/a", Authorization=sent)
+        origin.pages[b"/keys"] = wrong
+        await trio.sleep(300)
+        kept = await (await edge.client()).get("/a", Authorization=sent)
+        await trio.sleep(400)
+        late = await (await edge.client()).get("/a", Authorization=sent)
+
+    assert [200, 200, 503] == [first.status, kept.status, late.status]
+    assert edge.count(names.JWKS_FETCHES["failed"]) >= 4
+
+
+# -- a service that is asked ----------------------------------------------------------------------------------
+
+
+LOGIN = {
+    "forward_auth": {"login": ForwardAuth("login", "shop", "/check", copy_headers=("x-user",), user_header="x-user")}
+}
+
+
+async def check(asked, wire) -> None:
+    """Lets pass whom a cookie names; others are sent to sign in."""
+    cookie = asked.get(b"cookie")
+    if cookie is None:
+        await wire.send(
+            reply(302, b"sign in", location="/login", set_cookie="back=/a", access_control_allow_origin="*")
+        )
+    elif cookie == b"banned":
+        await wire.send(reply(403, b"not you"))
+    else:
+        await wire.send(reply(body=b"ok", x_user=cookie.decode(), x_other="1"))
+
+
+async def test_a_service_says_who_passes_and_the_origin_hears_who_it_is(edge_at, tmp_path: Path) -> None:
+    origin = shop()
+    origin.pages[b"/check"] = check
+    async with edge_at(tmp_path, origin=origin, **LOGIN, **guarded(RouteAccess(forward_auth="login"))) as edge:
+        client = await edge.client()
+        passed = await client.get(
+            "/a?b=c", method="DELETE", Cookie="ada", X_User="root", X_Forwarded_Uri="/other", If_None_Match='"1"'
+        )
+        entries = await edge.settled(1)
+
+    asked, told = origin.asked
+    assert 200 == passed.status
+    assert (b"GET", b"/check", b"DELETE", b"/a?b=c") == (
+        asked.method, asked.target, asked.get(b"x-forwarded-method"), asked.get(b"x-forwarded-uri"),
+    )  # fmt: skip
+    assert (b"192.0.2.7", None, None) == (
+        asked.get(b"x-forwarded-for"),
+        asked.get(b"x-user"),
+        asked.get(b"if-none-match"),
+    )
+    assert (b"/a?b=c", b"ada", None) == (told.target, told.get(b"x-user"), told.get(b"x-other"))
+    assert 200 == entries[0][4]
+    assert 1 == edge.count(names.SUBREQUESTS["yes"])
+
+
+async def test_a_services_no_is_the_clients_answer(edge_at, tmp_path: Path) -> None:
+    origin = shop()
+    origin.pages[b"/check"] = check
+    async with edge_at(tmp_path, origin=origin, **LOGIN, **guarded(RouteAccess(forward_auth="login"))) as edge:
+        client = await edge.client()
+        sent_away = await client.get("/a")
+        refused = await client.get("/a", Cookie="banned")
+        head = await client.get("/a", method="HEAD")
+        entries = await edge.settled(3)
+
+    assert (302, b"/login", b"back=/a", b"no-store", b"sign in") == (
+        sent_away.status, sent_away.get(b"location"), sent_away.get(b"set-cookie"), sent_away.get(b"cache-control"),
+        sent_away.body,
+    )  # fmt: skip
+    assert (403, b"not you") == (refused.status, refused.body)
+    assert (302, b"") == (head.status, head.body)
+    assert "forward_auth login: it answered 302" == entries[0][13]
+    assert [b"/check"] * 3 == origin.paths()
+
+
+async def test_a_service_that_fails_lets_nobody_pass_and_it_is_said(
+    edge_at, tmp_path: Path, autojump_clock, caplog
+) -> None:
+    async def never(asked, wire) -> None:
+        await trio.sleep_forever()
+
+    origin = shop()
+    async with edge_at(tmp_path, origin=origin, **LOGIN, **guarded(RouteAccess(forward_auth="login"))) as edge:
+        client = await edge.client()
+        statuses = []
+        for wrong in (reply(500), reply(304), b"nonsense\r\n\r\n", never):
+            origin.pages[b"/check"] = wrong
+            statuses.append((await client.get("/a", Cookie="ada")).status)
+
+    assert [503, 503, 503, 503] == statuses
+    assert "requests that need it are refused" in caplog.text
+    assert b"/a" not in origin.paths()
+
+
+async def test_a_yes_is_used_again_for_a_bounded_time_for_the_same_request(
+    edge_at, tmp_path: Path, autojump_clock
+) -> None:
+    origin = shop()
+    origin.pages[b"/check"] = check
+    settings = {"forward_auth": {"login": replace(LOGIN["forward_auth"]["login"], cache_s=5.0)}}
+    async with edge_at(tmp_path, origin=origin, **settings, **guarded(RouteAccess(forward_auth="login"))) as edge:
+        client = await edge.client()
+        for cookie in ("ada", "ada", "bob", "ada"):
+            await client.get("/a", Cookie=cookie)
+        await client.get("/b", Cookie="ada")
+        asked = origin.paths().count(b"/check")
+        await trio.sleep(6)
+        await client.get("/a", Cookie="ada")
+
+    assert 3 == asked
+    assert 4 == origin.paths().count(b"/check")
+    assert [b"ada", b"ada", b"bob", b"ada", b"ada", b"ada"] == [
+        each.get(b"x-user") for each in origin.asked if each.target != b"/check"
+    ]
+
+
+async def test_a_service_that_forbids_it_is_asked_each_time(edge_at, tmp_path: Path) -> None:
+    origin = shop()
+    origin.pages[b"/check"] = reply(cache_control="no-store")
+    settings = {"forward_auth": {"login": replace(LOGIN["forward_auth"]["login"], cache_s=5.0)}}
+    async with edge_at(tmp_path, origin=origin, **settings, **guarded(RouteAccess(forward_auth="login"))) as edge:
+        client = await edge.client()
+        await client.get("/a")
+        await client.get("/a")
+
+    assert 2 == origin.paths().count(b"/check")
+
+
+async def test_a_service_goes_by_what_it_is_said_to_go_by(edge_at, tmp_path: Path) -> None:
+    origin = shop()
+    origin.pages[b"/check"] = check
+    settings = {"forward_auth": {"login": replace(LOGIN["forward_auth"]["login"], cache_s=5.0, cache_by=("cookie",))}}
+    async with edge_at(tmp_path, origin=origin, **settings, **guarded(RouteAccess(forward_auth="login"))) as edge:
+        client = await edge.client()
+        await client.get("/a", Cookie="ada", User_Agent="1")
+        await client.get("/b", Cookie="ada", User_Agent="2")
+        await client.get("/b", Cookie="bob", User_Agent="2")
+
+    assert 2 == origin.paths().count(b"/check")
+
+
+async def test_a_copy_waits_for_the_services_yes(edge_at, tmp_path: Path) -> None:
+    """What is asked slowly goes on to the ordinary decision: here to a hit."""
+    origin = shop(cache_control="public, max-age=60")
+    origin.pages[b"/check"] = check
+    async with edge_at(tmp_path, origin=origin, **LOGIN, **guarded(RouteAccess(forward_auth="login"))) as edge:
+        client = await edge.client()
+        first = await client.get("/a", Cookie="ada")
+        hit = await client.get("/a", Cookie="ada")
+        banned = await client.get("/a", Cookie="banned")
+        entries = await edge.settled(3)
+
+    assert [200, 200, 403] == [first.status, hit.status, banned.status]
+    assert b"edge; hit; ttl=60" == hit.get(b"cache-status")
+    assert ["uri-miss", "hit", "none"] == [entry[7] for entry in entries]
+    assert 1 == origin.paths().count(b"/a")
+
+
+async def test_who_leaves_while_a_service_is_asked_leaves_nothing_behind(edge_at, tmp_path: Path) -> None:
+    began = trio.Event()
+
+    async def slow(asked, wire) -> None:
+        began.set()
+        await trio.sleep_forever()
+
+    origin = shop()
+    origin.pages[b"/check"] = slow
+    async with edge_at(
+        tmp_path, origin=origin, **LOGIN, **guarded(RouteAccess(forward_auth="login", concurrency=1))
+    ) as edge:
+        client = await edge.client()
+        await client.ask("/a", Cookie="ada")
+        await began.wait()
+        await client.aclose()
+        entries = await edge.settled(1)
+
+        assert 0 == edge.worker.fast.slow.carried
+    assert "connection_terminated" == entries[0][12]
+
+
+async def test_an_upload_waits_for_the_services_yes_and_arrives_whole(edge_at, tmp_path: Path) -> None:
+    origin = shop()
+    origin.pages[b"/check"] = check
+    async with edge_at(tmp_path, origin=origin, **LOGIN, **guarded(RouteAccess(forward_auth="login"))) as edge:
+        client = await edge.client()
+        await client.ask("/up", method="POST", Cookie="ada", Content_Length="300000")
+        await client.send(b"x" * 300_000)
+        got = await client.reply()
+
+    assert 200 == got.status
+    assert (b"", 300_000) == (origin.asked[0].body, len(origin.asked[1].body))
+
+
+# -- certificates ---------------------------------------------------------------------------------------------
+
+AUTHORITY, CLIENTS = Authority(), Authority("Clients")
+
+
+async def test_an_origin_is_told_of_a_certificate_and_of_no_other(edge_at, tmp_path: Path) -> None:
+    """Optional in the handshake; required on one route; and nobody can say that they have shown one."""
+    ca = tmp_path / "clients.pem"
+    ca.write_bytes(CLIENTS.pem)
+    chain, private = AUTHORITY.issue(["shop.example"]).write(tmp_path / "server")
+    mine = CLIENTS.issue(["somebody"], for_client=True)
+    context = ssl.create_default_context(cadata=AUTHORITY.pem.decode())
+    context.load_cert_chain(*mine.write(tmp_path / "client"))
+    strange = ssl.create_default_context(cadata=AUTHORITY.pem.decode())
+    listeners = (Listener("127.0.0.1:1", tls=True),)
+    certificates = (Certificate(chain, private, client_ca=ca, client_verify="optional"),)
+    store = ContextStore.build(Config(listeners=listeners, certificates=certificates))
+    told = (("x-cert", "certificate"), ("x-hash", "fingerprint"), ("x-name", "subject"))
+    routes = (
+        Route(None, "/", "shop", access=RouteAccess(certificate_headers=told)),
+        Route(None, "/admin", "shop", access=RouteAccess(certificate_headers=told, client_certificate="required")),
+    )
+    origin = shop()
+    async with edge_at(tmp_path / "cache", origin=origin, tls=store, listeners=listeners, routes=routes) as edge:
+        known = await edge.client(tls=context)
+        unknown = await edge.client(tls=strange)
+        statuses = [
+            (await client.get(path, X_Hash="0" * 64, x_hash="0" * 64)).status
+            for client in (known, unknown)
+            for path in ("/a", "/admin")
+        ]
+
+    certificate = load_pem_x509_certificate(mine.chain)
+    der = certificate.public_bytes(Encoding.DER)
+    assert [200, 200, 200, 403] == statuses
+    shown, admin, nobody = origin.asked
+    assert hashlib.sha256(der).hexdigest().encode() == shown.get(b"x-hash") == admin.get(b"x-hash")
+    assert b":" + base64.b64encode(der) + b":" == shown.get(b"x-cert")
+    assert certificate.subject.rfc4514_string().encode() == shown.get(b"x-name")
+    assert [None, None] == [nobody.get(b"x-hash"), nobody.get(b"x-cert")]
