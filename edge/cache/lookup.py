@@ -41,11 +41,15 @@ class Why(Enum):
 
     EXPIRED = "expired"  # its lifetime is over
     NO_CACHE = "no-cache"  # the origin wants to be asked each time
+    AHEAD = "ahead"  # it is from the future: the clock has been set back, and nobody knows how old it is
     INVALIDATED = "invalidated"  # an unsafe method changed what it stands for
     REQUEST_NO_CACHE = "request-no-cache"  # the client wants the origin to be asked
     REQUEST_MAX_AGE = "request-max-age"  # older than the client likes
     REQUEST_MIN_FRESH = "request-min-fresh"  # not fresh for as long as the client likes
 
+
+AHEAD_S: Final = 10.0
+"""By so much a copy may be ahead of the clock, which is slewed and read by several processes, before its age is nobody's guess."""
 
 ERROR_STATUSES: Final = frozenset({500, 502, 503, 504})
 """What counts as the origin's failure for stale-if-error (RFC 5861 §4)."""
@@ -196,6 +200,9 @@ def _matches(ask: Ask, copy: Copy) -> bool:
 def weigh(ask: Ask, copy: Copy, now_wall: float) -> Hit | Stale:
     """Decide whether a copy that matches may be used now (RFC 9111 §4, §5.2.1, §5.2.2)."""
     age = now_wall - copy.response_wall
+    if age < -AHEAD_S:
+        may = not copy.must_revalidate
+        return Stale(copy, copy.initial_age, 0.0, Fwd.STALE, Why.AHEAD, False, may, may)
     age = copy.initial_age + age if age > 0.0 else copy.initial_age  # a clock that went back makes nothing younger
     ttl = copy.lifetime_s - age
     cc = ask.cc

@@ -84,6 +84,7 @@ STORED_BY: Final = {
 WEIGHED_BY: Final = {
     Why.EXPIRED: "RFC 9111 §4.2",
     Why.NO_CACHE: "RFC 9111 §5.2.2.4",
+    Why.AHEAD: "RFC 9111 §4.2.3",
     Why.INVALIDATED: "RFC 9111 §4.4",
     Why.REQUEST_NO_CACHE: "RFC 9111 §5.2.1.4",
     Why.REQUEST_MAX_AGE: "RFC 9111 §5.2.1.1",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from weakref import ref
 
 from edge.cache.copy import IDENTITY
-from edge.cache.lookup import Fwd, Hit, Miss, Stale, Unmet, lookup
+from edge.cache.lookup import Fwd, Hit, Miss, Stale, Unmet, Why, lookup
 from edge.cache.parts import Parts
 from edge.compress.eligible import Rules, is_eligible
 from edge.exchange.admission import Admission
@@ -219,6 +219,10 @@ class Rooms:
         if type(found) is Unmet:
             return unmet(known, self.now_wall)
         assert isinstance(found, Stale | Miss)
+        if type(found) is Stale and found.why is Why.AHEAD and self.store is not None:
+            self.store.forget(found.copy, self.now_wall)  # or it would take whatever comes for older than itself
+            stamp = self.stamps.read(ask.hash)
+            found = Miss(Fwd.MISS, [])
         fetch = fetch_for(known, found, self.slice_bytes)
         fetch.stamp = stamp
         if fetch.shared and (self.store is None or self.shunned.is_shunned(ask.hash, self.now_s)):

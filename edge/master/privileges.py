@@ -10,14 +10,17 @@ Source: setresuid(2), prctl(2) PR_SET_NO_NEW_PRIVS; nginx ``user``.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pwd
+import resource
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _PR_SET_DUMPABLE: Final = 4
@@ -82,7 +85,29 @@ def become(somebody: Identity | None) -> None:
         _drop_capabilities()
     if _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
+    hide()
+
+
+def hide() -> None:
+    """
+    Let nobody of the same user look into this process's memory, and leave no core file of it: keys are in there.
+
+    It is lost by executing another program, and inherited by a fork. What belongs to this process under /proc is root's from
+    here on; the process itself may still read it.
+    """
     _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # cannot fail with this argument
+    with contextlib.suppress(OSError, ValueError):  # a system call filter: then the flag above is what counts
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+@contextlib.contextmanager
+def own_proc() -> Iterator[None]:
+    """Let this process write to what is its own under /proc for the block, which :func:`hide` makes root's."""
+    _prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        _prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _drop_capabilities() -> None:

@@ -150,7 +150,8 @@ def _settle_in(heritage: Heritage) -> None:
     is_keeper = heritage.place < 0
     name = "keeper" if is_keeper else f"worker {heritage.place}"
     privileges.name_process("edge-" + name.replace(" ", "-"))
-    with contextlib.suppress(OSError):  # no /proc, or a stricter kernel: it is only a preference
+    # No /proc, or a stricter kernel: it is only a preference.
+    with contextlib.suppress(OSError), privileges.own_proc():
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
     if is_keeper:
         with contextlib.suppress(OSError):  # a system call filter may refuse: it works as well, only less politely

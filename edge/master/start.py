@@ -39,6 +39,7 @@ _log = logging.getLogger("edge.master")
 
 def start(config_path: Path, worker_main: Main | None, keeper_main: Main | None) -> int:
     """Be the master; return the exit code."""
+    privileges.hide()
     log = error_log.set_up()
     path = config_path.absolute()
     notifier = Notifier.from_environment(os.environ)

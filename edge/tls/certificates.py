@@ -15,7 +15,10 @@ Source: RFC 5280 §4.1.2.5 (validity), RFC 8446 §4.4.2 (the leaf comes first), 
 
 from __future__ import annotations
 
+import errno
+import os
 import ssl
+import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -121,6 +124,9 @@ class Policy(msgspec.Struct, frozen=True, array_like=True):
 
 
 ANYONE = Policy()
+
+MOST_BYTES: Final = 4 << 20
+"""Of a file with certificates or a key; the authorities that a system trusts, all of them, are a quarter of a MiB."""
 
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
 """What ``cryptography`` raises when a part of a certificate is not what its standard says, or unknown."""
@@ -308,10 +314,31 @@ def _policy(key: Key, settings: CertificateSettings | ListenerSettings, flaws: l
 
 def _read(key: Key, path: Path, flaws: list[Flaw]) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_file(path)
     except OSError as error:
         flaws.append(Flaw(key, f"{path} cannot be read: {error.strerror}", unread=True))
         return None
+
+
+def read_file(path: Path) -> bytes:
+    """
+    Read a file of certificates or a key: a regular one, and no more of it than such a file has.
+
+    A directory of tenants' certificates may be written by tenants. A pipe there would hold whoever opens it for ever, and
+    ``/dev/zero`` has no end. Links are followed, since that is how certificates are renewed (certbot's ``live/``); they lead to
+    nothing that whoever can place one could not name in a chain of his own, and what is read never leaves as text.
+
+    Raises:
+        OSError: it cannot be read, or is not such a file.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it has more than {MOST_BYTES >> 20} MiB")
+    return data
 
 
 def _read_pair(

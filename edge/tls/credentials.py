@@ -19,7 +19,7 @@ import msgspec
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from edge.tls.certificates import Flaw, read_pair
+from edge.tls.certificates import Flaw, read_file, read_pair
 from edge.tls.contexts import client_context
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def credentials_of(
 
 def _read_ca(key: Key, path: Path, *, verify: bool, flaws: list[Flaw]) -> bytes | None:
     try:
-        data = path.read_bytes()
+        data = read_file(path)
     except OSError as error:
         flaws.append(Flaw(key, f"{path} cannot be read: {error.strerror}", unread=True))
         return None

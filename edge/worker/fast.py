@@ -181,6 +181,10 @@ class FastLane:
         self.rooms.now_wall = wall = self.clock.wall()
         self.now_s = self.rooms.now_s = int(wall)
 
+    def now_wall_ahead(self) -> float:
+        """Return the seconds that the wall clock is ahead of the other, as read last: they change when it is set."""
+        return self.rooms.now_wall - self.now_mono
+
     def watch(self, fd: int, call: Callable[[], object]) -> None:
         """Call *call* in every turn in which *fd* is readable."""
         self.watched[fd] = call

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from edge import clock as clocks
+from edge.cache.lookup import AHEAD_S
 from edge.cache.store import Store
 from edge.exchange.admin import Admin
 from edge.exchange.rooms import Rooms
@@ -158,6 +159,7 @@ class Worker:
             credentials=heritage.credentials,
         )
         self.gate = Gate(self.fast, heritage.crowd, slot, clock)
+        self._offset_s = self.fast.now_wall_ahead()
         self.is_leaving = False
         self._leave = trio.Event()
         self._paused: list[tuple[Listener, socket.socket]] = []
@@ -253,6 +255,7 @@ class Worker:
         while True:
             await trio.sleep(TICK_S)
             self.fast.sweep()
+            self._watch_clock()
             self.origins.sweep()
             self.cells[names.ORIGIN_IDLE] = sum(one.idle for one in self.origins.standing())
             self.rooms.memory.count()
@@ -261,6 +264,14 @@ class Worker:
             self._paused.clear()
             self.heritage.bells.ring(self.heritage.slot)
             self.heritage.channel.flush()
+
+    def _watch_clock(self) -> None:
+        """See whether the clock has been set: what is ready in memory was found fresh by another time."""
+        offset_s = self.fast.now_wall_ahead()
+        jumped_s, self._offset_s = offset_s - self._offset_s, offset_s
+        if abs(jumped_s) > AHEAD_S:
+            log.warning("the clock was set %s by %.0f s", "forward" if jumped_s > 0 else "back", abs(jumped_s))
+            self.heritage.stamps.bump_all()
 
     async def _flush(self) -> None:
         """Count and log what has ended, a batch at a time, between turns."""

@@ -194,10 +194,20 @@ def test_a_copy_without_vary_gives_way_to_a_newer_one_that_has_it():
 
 
 def test_a_clock_that_went_back_makes_nothing_younger():
-    found = lookup(ask(), [stored({"cache-control": "max-age=60", "age": "10"})], NOW - 1000)
+    found = lookup(ask(), [stored({"cache-control": "max-age=60", "age": "10"})], NOW - 9)
 
     assert isinstance(found, Hit)
     assert found.age == 10
+
+
+@pytest.mark.parametrize(("said", "may"), [("max-age=60", True), ("max-age=60, must-revalidate", False)])
+def test_a_copy_from_the_future_is_asked_about(said, may):
+    """The clock was set back by a thousand seconds: the copy's lifetime would be as much longer."""
+    found = lookup(ask(), [stored({"cache-control": said, "etag": '"a"'})], NOW - 1000)
+
+    assert isinstance(found, Stale)
+    assert (found.fwd, found.why) == (Fwd.STALE, Why.AHEAD)
+    assert (found.while_revalidate, found.on_error, found.on_disconnect) == (False, may, may)
 
 
 def test_every_word_is_rfc_9211_s():
@@ -210,6 +220,7 @@ def test_every_why_can_be_said():
     said = {
         find("max-age=0").why,
         find("no-cache").why,
+        lookup(ask(), [stored({"cache-control": "max-age=9"})], NOW - 60).why,
         find("max-age=9", client="no-cache").why,
         find("max-age=9", late=5, client="max-age=1").why,
         find("max-age=9", client="min-fresh=10").why,

@@ -2,6 +2,8 @@
 
 import os
 import pwd
+import resource
+from pathlib import Path
 
 import pytest
 
@@ -70,6 +72,37 @@ def test_no_program_can_give_any_back():
             return next(line.split()[1] for line in status if line.startswith("NoNewPrivs"))
 
     assert _in_child(no_new_privs) == "1"
+
+
+PR_GET_DUMPABLE = 3
+
+
+def dumpable() -> str:
+    return f"{privileges._prctl(PR_GET_DUMPABLE, 0, 0, 0, 0)} {resource.getrlimit(resource.RLIMIT_CORE)}"
+
+
+@pytest.mark.parametrize("hide", [privileges.hide, lambda: become(None)], ids=["master", "child"])
+def test_no_core_is_left_and_nobody_looks_in(hide):
+    def hidden():
+        hide()
+        return dumpable()
+
+    assert _in_child(hidden) == "0 (0, 0)"
+
+
+def test_a_child_may_write_to_what_is_its_own_and_is_hidden_again():
+    """The kernel is to take a worker before the master; whoever is hidden may not say so about himself."""
+
+    def says_so():
+        privileges.hide()
+        if not IS_ROOT:
+            with pytest.raises(PermissionError):
+                Path("/proc/self/oom_score_adj").write_text("200")
+        with privileges.own_proc():
+            Path("/proc/self/oom_score_adj").write_text("200")
+        return Path("/proc/self/oom_score_adj").read_text().strip() + " " + dumpable()
+
+    assert _in_child(says_so) == "200 0 (0, 0)"
 
 
 def test_a_missing_directory_is_made(tmp_path):

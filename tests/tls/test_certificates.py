@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa, x25519
 
 from edge.clock import SYSTEM
-from edge.tls.certificates import ANYONE, Flaw, Pair, Policy, Supply, read_pair, survey_settings
+from edge.tls.certificates import ANYONE, MOST_BYTES, Flaw, Pair, Policy, Supply, read_pair, survey_settings
 from edge.tls.selfsigned import Authority
 from tests.tls.kit import Certificate, Listener, Settings
 
@@ -106,6 +108,56 @@ def test_a_linked_directory_is_followed(house: House) -> None:
     (house.folder / "live" / "a.example").symlink_to(house.folder / "archive" / "a.example")
 
     assert 1 == len(look(Certificate(directory=house.folder / "live")).supply.pairs)
+
+
+@pytest.mark.parametrize("what", ["pipe", "endless", "long", "socket", "directory", "loop"])
+def test_what_is_no_file_of_keys_is_wrong_and_holds_nobody_up(house: House, what: str) -> None:
+    """Whoever may write into a directory of tenants' certificates must not stop the whole node by it."""
+    house.certificate("a.example", at="tenants/a.example")
+    key = house.folder / "tenants" / "a.example" / "privkey.pem"
+    key.unlink()
+    if what == "pipe":
+        os.mkfifo(key)
+    elif what == "endless":
+        key.symlink_to("/dev/zero")
+    elif what == "long":
+        with key.open("wb") as file:
+            file.truncate(MOST_BYTES + 1)
+    elif what == "socket":
+        with socket.socket(socket.AF_UNIX) as end:
+            end.bind(os.path.relpath(key))
+    elif what == "directory":
+        key.mkdir()
+    else:
+        key.symlink_to(key)
+    found = look(Certificate(directory=house.folder / "tenants"))
+
+    assert () == found.supply.pairs
+    assert [f"{key} cannot be read: "] == [error[: error.index(": ") + 2] for error in found.errors]
+
+
+def test_a_link_to_a_file_that_is_no_key_shows_nothing_of_it(house: House) -> None:
+    """A tenant's link to a secret of somebody else's ends as a sentence about the link."""
+    house.certificate("a.example", at="tenants/a.example")
+    secret = house.folder / "secret"
+    secret.write_text("root:$6$not-for-everybody:19000:0:99999:7:::\n")
+    key = house.folder / "tenants" / "a.example" / "privkey.pem"
+    key.unlink()
+    key.symlink_to(secret)
+    found = look(Certificate(directory=house.folder / "tenants"))
+
+    assert [f"{key} holds no private key; expected PEM"] == found.errors
+    assert "not-for-everybody" not in repr(found)
+
+
+def test_names_in_a_directory_lead_nowhere_else(house: House) -> None:
+    """They are taken from the directory itself, and one level deep: nobody outside says a name that becomes a path."""
+    tenants = house.folder / "tenants"
+    house.certificate("inside.example", at="tenants/%2e%2e")
+    house.certificate("deep.example", at="tenants/deep/deeper")
+    house.certificate("outside.example", at="outside")
+
+    assert [("inside.example",)] == [pair.names for pair in look(Certificate(directory=tenants)).supply.pairs]
 
 
 def test_a_directory_with_one_half_of_a_pair_is_wrong(house: House) -> None:
