@@ -27,7 +27,7 @@ from edge.errors import ClientFault
 from edge.exchange.answering import shown
 from edge.exchange.decide import fetch_for, without_cache
 from edge.exchange.decision import Fetch, Tunnel
-from edge.exchange.directions import directions
+from edge.exchange.directions import directions, own_words
 from edge.exchange.guard import describe
 from edge.exchange.purging import Misread, address_of
 from edge.exchange.recognise import Door
@@ -255,7 +255,12 @@ def _routed(rooms: Rooms, question: Question, head: RequestHead, account: Accoun
         account.end("no answer")
         return None
     known = rooms.recognise(head, Door(listener, question.scheme))
-    if head.method == b"PURGE" and known.answer is not None and known.route is not None:
+    if (
+        head.method == b"PURGE"
+        and rooms.config.cache.purge_from
+        and known.answer is not None
+        and known.route is not None
+    ):
         account.say("admit", "PURGE, from those who may: what it names is purged; others get 403", "[cache] purge_from")
         account.end("purge, or 403")
         return None
@@ -264,11 +269,14 @@ def _routed(rooms: Rooms, question: Question, head: RequestHead, account: Accoun
         if not _admitted(known, question.client, account):
             return None
         answer = known.answer(now_wall, question.client)
-        if answer.head.status == 400:
+        status = answer.head.status
+        if known.way is not None or status == 400:
             directions(rooms, head, known, question.client, account)
-        what, source = _refusals(listener.redirect is not None).get(answer.head.status, ("it is answered here", ""))
-        account.say("admit", f"{what}: {answer.head.status}", source)
-        account.end(f"the edge itself answers {answer.head.status}")
+            own_words(known, answer, account)
+        else:
+            what, source = _refusals(listener.redirect is not None).get(status, ("it is answered here", ""))
+            account.say("admit", f"{what}: {status}", source)
+        account.end(f"the edge itself answers {status}")
         return None
     account.say("admit", f"taken by {listener.address}", "[[listener]]")
     directions(rooms, head, known, question.client, account)
@@ -289,7 +297,6 @@ def _refusals(redirects: bool) -> dict[int, tuple[str, str]]:
     if redirects:
         return {308: ("the listener sends everybody to https", "[[listener]] redirect, RFC 9110 §15.4.9")}
     return {
-        400: ("it is refused", "RFC 9110 §15.5.1"),
         404: ("no route takes it", "[[route]], RFC 9110 §15.5.5"),
         421: ("this listener does not serve that host", "RFC 9110 §15.5.20"),
         508: ("it has passed an edge too often", "RFC 9110 §7.6.3"),
@@ -304,8 +311,8 @@ def _looked_up(rooms: Rooms, known: Known, account: Account, now_wall: float) ->
     account.say("key", f"{ask.key.hex()}, of scheme, authority and target", "RFC 9111 §2")
     if ask.policy is not None:
         account.say("key", "the route has rules of its own for what is stored", "[route.cache]")
-        if known.asked.target != known.head.target:
-            account.say("key", f"the origin is asked for {shown(known.asked.target)} instead", "[route.cache] query")
+        if ask.target != known.head.target:
+            account.say("key", f"the origin is asked for {shown(ask.target)} instead", "[route.cache] query")
         if ask.policy.selects:
             by = ", ".join(shown(name) for name in ask.policy.selects)
             account.say("key", f"copies are told apart by {by}", "[route.cache] key_headers, key_cookies")

@@ -160,7 +160,7 @@ class Rooms:
             admin = self._admin
             known.answer = lambda now, peer: admin(head, now, peer)
             known.pick = known.guard = None
-        elif head.method == b"PURGE" and self._purge_from and (known.answer is None or known.pick is not None):
+        elif head.method == b"PURGE" and self._purge_from and (known.way is not None or known.pick is not None):
             known.answer = lambda now, peer: self._purge(head, peer, now)
             known.pick = known.guard = None  # who may purge is a rule of its own
         return known

@@ -130,10 +130,11 @@ def is_conditional(route: Matching) -> bool:
 class _Entry(Generic[R]):
     """A route and what it asks for beyond host and prefix."""
 
-    __slots__ = ("_headers", "_methods", "_query", "asks_who", "is_plain", "pattern", "route")
+    __slots__ = ("_headers", "_methods", "_query", "alone", "asks_who", "is_plain", "pattern", "route")
 
     def __init__(self, route: R) -> None:
         self.route = route
+        self.alone = (route,)
         self.pattern = None if route.path_pattern is None else Pattern(route.path_pattern)
         self._methods = frozenset(method.encode() for method in route.methods)
         self._headers = [(name.encode(), _condition(text)) for name, text in route.headers]
@@ -210,13 +211,28 @@ class RouteTable(Generic[R]):
         Raises:
             Nothing.
         """
-        found: list[R] = []
-        for entry in self._on_the_way(host, path):
-            if entry.is_plain or entry.objection(path, head) is None:
-                found.append(entry.route)
-                if not entry.asks_who:
+        chain = self._exact.get(host)
+        if chain is None:
+            chain = self._chain_for(host)
+        found: tuple[R, ...] = ()
+        for longest, prefixes, exact in chain:
+            for entry in exact.get(path, ()) if exact else ():
+                if entry.is_plain or entry.objection(path, head) is None:
+                    found = (*found, entry.route) if found else entry.alone
+                    if not entry.asks_who:
+                        return found
+            prefix = _no_longer_than(longest, path)
+            while True:
+                for entry in prefixes.get(prefix, ()):
+                    if entry.is_plain or entry.objection(path, head) is None:
+                        found = (*found, entry.route) if found else entry.alone
+                        if not entry.asks_who:
+                            return found
+                if not prefix:
                     break
-        return tuple(found)
+                border = prefix.rfind(b"/")
+                prefix = prefix[:border] if border > 0 else b""
+        return found
 
     def all_for(self, host: bytes, path: bytes) -> list[R]:
         """Return every route that some request for this address takes. Arguments as for :meth:`find`."""
@@ -243,19 +259,14 @@ class RouteTable(Generic[R]):
         return found
 
     def _on_the_way(self, host: bytes, path: bytes) -> Iterable[_Entry[R]]:
-        """Go through the routes that stand at this host and on this path, the most specific first."""
+        """Go through the routes that stand at this host and on this path, the most specific first: as :meth:`find` does."""
         chain = self._exact.get(host)
         if chain is None:
             chain = self._chain_for(host)
         for longest, prefixes, exact in chain:
             if exact:
                 yield from exact.get(path, ())
-            prefix = path
-            if not longest:
-                prefix = b""
-            elif len(prefix) > longest:
-                border = prefix.rfind(b"/", 0, longest + 1)
-                prefix = prefix[:border] if border > 0 else b""
+            prefix = _no_longer_than(longest, path)
             while True:
                 entries = prefixes.get(prefix)
                 if entries is not None:
@@ -281,6 +292,16 @@ class RouteTable(Generic[R]):
                     return chain
                 dot = host.find(b".", dot + 1)
         return self._any
+
+
+def _no_longer_than(longest: int, path: bytes) -> bytes:
+    """Cut *path* at a segment's border to what a prefix can be."""
+    if not longest:
+        return b""
+    if len(path) <= longest:
+        return path
+    border = path.rfind(b"/", 0, longest + 1)
+    return path[:border] if border > 0 else b""
 
 
 def parameters(query: bytes | None) -> dict[bytes, bytes]:

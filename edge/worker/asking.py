@@ -290,7 +290,7 @@ def weigh(means: Means, errand: Errand) -> Copy | NotStored:
     if errand.plan.aim is Aim.PASS and (request.range is not None or request.is_conditional):
         return NotStored(Unstored.REQUEST_SPECIFIC)
     way = errand.x.known.way
-    if way is not None and way.may_vary_by_client(errand.reply.index.get(b"vary")):
+    if way is not None and way.request_changes is not None and way.may_vary_by_client(errand.reply.get(b"vary")):
         return NotStored(Unstored.VARY_STAR)
     verdict = may_store(
         request,

@@ -10,7 +10,18 @@ from edge.cache.ask import Bypassed
 from edge.cache.lookup import Why
 from edge.cache.purge import Purge, What
 from edge.cache.storing import NUMBER, Unstored
-from edge.config.tree import CacheConfig, Listener, Route, RouteCache, Share
+from edge.config.route_rules import (
+    RouteLimits,
+    RouteMaintenance,
+    RouteMirror,
+    RouteRedirect,
+    RouteRequestHeaders,
+    RouteRespond,
+    RouteResponseHeaders,
+    RouteRewrite,
+    RouteTimeouts,
+)
+from edge.config.tree import CacheConfig, Limits, Listener, Route, RouteCache, Share
 from edge.exchange.decision import Answer, Fetch, Serve
 from edge.exchange.explain import BYPASSED_BY, STORED_BY, WEIGHED_BY, explain, read_question
 from edge.exchange.purging import Misread
@@ -314,6 +325,40 @@ def test_a_path_with_two_readings_is_told(folder):
 
     assert said(steps, "read as /x/../a and as /a, which are on different routes: 400")
     assert "the edge itself answers 400" == outcome
+    desk.close()
+
+
+RULES = [
+    ({"maintenance": RouteMaintenance(enabled=True)}, "closed, but for nobody: 503", "[route.maintenance]", "503"),
+    ({"redirect": RouteRedirect("/y")}, "to /y: 307", "[route.redirect]", "307"),
+    ({"respond": RouteRespond(200, "hello")}, "same answer to all: 200, 5 bytes", "[route.respond]", "200"),
+    ({"limits": RouteLimits(header_bytes=64)}, "longer than 64 bytes: 431", "[route.limits] headers", "431"),
+    ({"rewrite": RouteRewrite(prefix="/v2")}, "is asked for /v2/x; copies", "[route.rewrite]", ""),
+    ({"rewrite": RouteRewrite(pattern="/y", to="/z")}, "stays as it is; copies", "[route.rewrite]", ""),
+    ({"request_headers": RouteRequestHeaders((("a", "b"),))}, "is sent a: b", "[route.request_headers]", ""),
+    ({"response_headers": RouteResponseHeaders(remove=("a",))}, "leaves with no a", "[route.response_headers]", ""),
+    ({"timeouts": RouteTimeouts(total_s=2.5)}, "has 2.5 s for all", "[route.timeouts]", ""),
+    ({"limits": RouteLimits(body_bytes=9)}, "may have 9 bytes", "[route.limits] body, [limits] body", ""),
+    ({"mirror": RouteMirror("shop", 5.0)}, "shop hears 5 %", "[route.mirror]", ""),
+]
+
+
+@pytest.mark.parametrize(("rules", "says", "source", "answers"), RULES)
+def test_what_is_ruled_for_a_route_is_told(folder, rules, says, source, answers):
+    desk = Desk(folder, routes=(Route("shop.example", "/", "shop", **rules),))
+    steps, outcome = told(desk, field=f"X-Long: {'y' * 80}" if answers == "431" else "Accept: */*")
+
+    assert source == said(steps, says)
+    assert (f"the edge itself answers {answers}" == outcome) == bool(answers)
+    desk.close()
+
+
+def test_a_path_that_would_climb_and_a_body_that_is_too_long_are_told(folder):
+    routes = (Route("shop.example", "/", "shop", rewrite=RouteRewrite(prefix="/v2"), limits=RouteLimits(body_bytes=4)),)
+    desk = Desk(folder, routes=routes, limits=Limits(body_bytes=64))
+
+    assert "[route.rewrite]" == said(told(desk, URL + "/../y")[0], "dot segments")
+    assert said(told(desk, method="POST", field="Content-Length: 5")[0], "longer than 4 bytes: 413")
     desk.close()
 
 
