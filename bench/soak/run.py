@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LOOK_S = 2.0
-HANG_S = 5
+HANG_S = 10
 DRAIN_S = 20
 MIB = 1 << 20
 

@@ -56,7 +56,7 @@ def test_no_bytes_break_a_claim(name: str) -> None:
     )
     count = 0
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @example(b"")
     @given(
         st.binary(max_size=200)
