@@ -173,7 +173,7 @@ class World:
     ) -> bool:
         """Ask once and look at every byte of the reply; True if the connection may be used again."""
         target = target or self.target(dice)
-        posted = b""
+        posted: bytes | None = None
         wire = b"GET %b HTTP/1.1\r\nHost: %b\r\n" % (target.encode(), HOST.encode())
         if dice.random() < 0.5:
             wire += b"Accept-Encoding: gzip\r\n"
@@ -183,7 +183,7 @@ class World:
             wire = b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\n" % (
                 target.encode(), HOST.encode(), len(posted),
             )  # fmt: skip
-        wire += b"\r\n" + posted
+        wire += b"\r\n" + (posted or b"")
         self.counts["asked"] += 1
         got = b""
         try:
@@ -203,7 +203,7 @@ class World:
         except (OSError, asyncio.IncompleteReadError, TimeoutError, ValueError) as error:
             if target.startswith("/flaky") and not isinstance(error, TimeoutError):
                 self.befell("flaky")  # its origin has cut it short, and so it was seen
-            elif not got and not is_fresh and not posted and not drip_s and _is_empty(error):
+            elif not got and not is_fresh and posted is None and not drip_s and _is_empty(error):
                 self.befell("retried")
                 return await self._again(dice, target)
             else:
@@ -216,7 +216,7 @@ class World:
         else:
             if said.get(b"content-encoding") == b"gzip":
                 body = zlib.decompress(body, 31)
-            if body == (posted if "/post/" in target else self.body(target)):
+            if body == (self.body(target) if posted is None else posted):
                 self.befell("right")
                 self.counts["hit" if b"; hit" in said.get(b"cache-status", b"") else "not a hit"] += 1
             else:

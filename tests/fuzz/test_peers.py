@@ -205,6 +205,7 @@ def compare(folder: Path, count: int, seed: int) -> Comparison:
 
 @pytest.mark.slow
 @pytest.mark.peers
+@pytest.mark.timeout(1800)
 def test_no_origin_hears_another_request_than_we_do(tmp_path: Path) -> None:
     """See above for what holds."""
     comparison = compare(tmp_path, COUNT, SEED)

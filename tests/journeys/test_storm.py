@@ -108,6 +108,7 @@ class Wild:
         fields = [
             b"content-type: %b" % (b"application/octet-stream" if kind == b"bin" else b"text/plain"),
             b"etag: %b" % etag,
+            b"x-version: %d" % self.times[target],
             b"cache-control: "
             + {
                 b"private": b"private",

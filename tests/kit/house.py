@@ -133,6 +133,33 @@ def config_for(origin: Origin, path: Path | None, **changes: Any) -> Config:
     return Config(**settings)
 
 
+def heritage_of(
+    pages: Pages, config: Config, channel: Channel, *, slot: int = 0, generation: int = 1, tls: Any = None
+) -> Heritage:
+    """What the master would leave to a worker in *slot*."""
+    return Heritage(
+        slot=slot,
+        place=slot,
+        generation=generation,
+        config=config,
+        tls=tls,
+        scoreboard=pages.scoreboard,
+        counters=pages.counters,
+        stamps=pages.stamps,
+        recency=pages.recency,
+        bells=pages.bells,
+        shunned=pages.shunned,
+        uses=pages.uses,
+        claims=pages.claims,
+        fleet=pages.fleet,
+        crowd=pages.crowd,
+        rates=pages.rates,
+        under_way=pages.under_way,
+        channel=channel,
+        origin_blocks=assign_origins(config.origins),
+    )
+
+
 @asynccontextmanager
 async def house(
     path: Path | None,
@@ -155,27 +182,7 @@ async def house(
                 await nursery.start(origin.serve)
             config = config_for(origin, path, **changes)
             pages = pages or Pages()
-            heritage = Heritage(
-                slot=slot,
-                place=slot,
-                generation=1,
-                config=config,
-                tls=tls,
-                scoreboard=pages.scoreboard,
-                counters=pages.counters,
-                stamps=pages.stamps,
-                recency=pages.recency,
-                bells=pages.bells,
-                shunned=pages.shunned,
-                uses=pages.uses,
-                claims=pages.claims,
-                fleet=pages.fleet,
-                crowd=pages.crowd,
-                rates=pages.rates,
-                under_way=pages.under_way,
-                channel=theirs,
-                origin_blocks=assign_origins(config.origins),
-            )
+            heritage = heritage_of(pages, config, theirs, slot=slot, tls=tls)
             worker = Worker(heritage, clock or TrioClock())
             worker.fast.serve_hits = serve_hits
             made = House(worker, ours, origin)

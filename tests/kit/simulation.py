@@ -18,8 +18,9 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -34,14 +35,12 @@ from edge.config.tree import Origin as OriginConfig
 from edge.errors import OriginFault, Retry, Side
 from edge.observe import names
 from edge.observe.access_log import Entry
-from edge.observe.names import assign_origins
 from edge.share.channel import Channel, Word
-from edge.share.heritage import Heritage
 from edge.tls.stream import PlainStream
 from edge.worker.dial import Dialler
 from edge.worker.life import Worker
 from tests.kit.client import Client
-from tests.kit.house import SLOTS, Pages, config_for
+from tests.kit.house import SLOTS, Pages, config_for, heritage_of
 from tests.kit.origin import Origin, Script
 
 DRAIN_S = 8.0
@@ -169,6 +168,7 @@ class Simulation:
                 sizes.choice((1 << 20, 4 << 20, 16 << 20)),
                 dice.choice((50_000, 2 << 20)),
                 max_object=dice.choice((100_000, 16 << 20)),
+                purge_from=(ip_network("192.0.2.0/24"),),
             ),
             compression=Compression(encodings=dice.choice((("zstd", "br", "gzip"), ("gzip",)))),
             timeouts=Timeouts(head_s=2.0, body_s=2.0, write_s=5.0, idle_s=5.0),
@@ -178,28 +178,8 @@ class Simulation:
         """Start one worker in a free slot, and wait until it is ready."""
         taken = {one.worker.heritage.slot for one in [*self.staff, *self.retired] if not one.ended.is_set()}
         slot = min(set(range(SLOTS)) - taken)
-        pages = self.pages
         ours, theirs = Channel.pair()
-        config = self.config()
-        heritage = Heritage(
-            slot=slot,
-            place=slot,
-            generation=self.generation,
-            config=config,
-            tls=None,
-            scoreboard=pages.scoreboard,
-            counters=pages.counters,
-            stamps=pages.stamps,
-            recency=pages.recency,
-            bells=pages.bells,
-            shunned=pages.shunned,
-            uses=pages.uses,
-            claims=pages.claims,
-            fleet=pages.fleet,
-            crowd=pages.crowd,
-            channel=theirs,
-            origin_blocks=assign_origins(config.origins),
-        )
+        heritage = heritage_of(self.pages, self.config(), theirs, slot=slot, generation=self.generation)
         worker = Worker(heritage, self.clock)
         worker.fast.serve_hits = self.dice.random() < 0.8
         staff = Staff(worker, ours, trio.CancelScope())
@@ -223,6 +203,7 @@ class Simulation:
             staff.worker.close()
         self.pages.bells.reset(heritage.slot)
         self.pages.claims.clear(heritage.slot)
+        self.pages.under_way.forget(heritage.slot)
         self.pages.bells.ring_all(waiting_only=False)
         staff.ended.set()
 
@@ -265,7 +246,7 @@ class Simulation:
             one.channel.send(Word.LEAVE)
 
     async def end_one(self) -> None:
-        """End a worker as it stands, and put another in its place."""
+        """End a worker as it stands (its tasks are cancelled, wherever they are), and put another in its place."""
         self.faults["workers ended"] += 1
         one = self.dice.choice(self.staff)
         self.staff.remove(one)
@@ -414,14 +395,10 @@ def simulate(
                 simulation.check()
             finally:
                 CURRENT.pop()
+                simulation.close()
                 nursery.cancel_scope.cancel()
 
     trio._core._run._r.seed(seed)
     with no_threads_no_network(monkeypatch):
-        try:
-            trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-        finally:
-            for simulation in made:
-                with suppress(OSError):
-                    simulation.close()
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
     return made[0]
