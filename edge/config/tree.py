@@ -683,7 +683,7 @@ class Jwt:
     )  # fmt: skip
     secret_file: Contents | None = setting(
         kinds.ContentsFile(),
-        "For HS256, HS384, HS512: the shared secret, at least 32 bytes.",
+        "For HS256, HS384, HS512: the shared secret, of at least 32, 48 or 64 bytes.",
         default=None,
         example='"jwt.secret"',
     )

@@ -405,6 +405,11 @@ class Visit:
 
     # -- what is under way ----------------------------------------------------------------------------------
 
+    @property
+    def is_uncounted(self) -> bool:
+        """Whether nothing limits how many are under way."""
+        return self.guard.concurrency is None and self.guard.most_of_client is None
+
     def hold(self, decision: Decision, now_wall: float) -> Decision:
         """
         Count the request among those under way, if it is carried by the slow lane.
@@ -415,7 +420,7 @@ class Visit:
         guard = self.guard
         if self._held or type(decision) in {Answer, Serve, Admit}:
             return decision
-        if guard.concurrency is None and guard.most_of_client is None:
+        if self.is_uncounted:
             return decision
         under_way = self._admission.under_way
         wanted = []

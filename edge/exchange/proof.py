@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MOST_VERIFIED: Final = 4096
 """Credentials, tokens and answers of services that each provider remembers."""
 
+MOST_TOLD: Final = 8192
+"""Bytes of a service's answer that are remembered."""
+
 BUSY_S: Final = 1
 """After how many seconds to try again, where too much is being verified or under way."""
 
@@ -314,8 +317,8 @@ class ServiceProvider:
         return said
 
     def learn(self, ask: AskService, said: Yes, now_mono: float) -> None:
-        """Remember a yes."""
-        if self.settings.cache_s:
+        """Remember a yes, unless there is very much of it."""
+        if self.settings.cache_s and sum(len(value) for _, value in said.fields) <= MOST_TOLD:
             self._said[ask.key] = (now_mono + self.settings.cache_s, said)
 
 

@@ -39,8 +39,8 @@ MOST_KEYS: Final = 64
 SET_BYTES: Final = 256 * 1024
 """What a set of keys may have."""
 
-LEAST_SECRET: Final = 32
-"""Bytes of a shared secret: as many as the shortest hash has (RFC 7518 §3.2)."""
+LEAST_SECRET: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+"""Bytes of a shared secret: as many as its hash has (RFC 7518 §3.2)."""
 
 _ALGORITHMS: Final = get_default_algorithms()
 
@@ -51,7 +51,7 @@ _CURVES: Final = {
     "secp256k1": ("ES256K",),
 }
 _RSA: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
-_HMAC: Final = ("HS256", "HS384", "HS512")
+_HMAC: Final = tuple(LEAST_SECRET)
 
 
 class Reason(Enum):
@@ -115,8 +115,9 @@ def secret_key(data: bytes, algorithms: Iterable[str]) -> Key:
     fitting = tuple(name for name in algorithms if name in _HMAC)
     if not fitting:
         raise ValueError("this is a shared secret, but no algorithm is one of HS256, HS384, HS512")
-    if len(secret) < LEAST_SECRET:
-        raise ValueError(f"this secret has {len(secret)} bytes; expected at least {LEAST_SECRET}")
+    least = max(LEAST_SECRET[name] for name in fitting)
+    if len(secret) < least:
+        raise ValueError(f"this secret has {len(secret)} bytes; expected at least {least}")
     return Key(None, fitting, secret)
 
 
@@ -223,8 +224,10 @@ def _read_jwk(jwk: object, algorithms: tuple[str, ...], *, is_local: bool) -> Ke
         return None
     if hasattr(key, "private_numbers") or hasattr(key, "private_bytes"):
         key = key.public_key()  # somebody has published a private key; what it signs is no worse for it here
-    if isinstance(key, bytes) and len(key) < LEAST_SECRET:
-        return None
+    if isinstance(key, bytes):
+        fitting = tuple(name for name in fitting if len(key) >= LEAST_SECRET[name])
+        if not fitting:
+            return None
     return Key(kid, fitting, key)
 
 
@@ -270,6 +273,8 @@ def verify(token: bytes, keys: KeySet, terms: Terms) -> Verified | Reason:
     try:
         head = jwt.get_unverified_header(token)
     except (PyJWTError, ValueError, RecursionError):
+        return Reason.MALFORMED
+    if "crit" in head:  # it must be refused by whoever does not know what is meant (RFC 7515 §4.1.11)
         return Reason.MALFORMED
     candidates = keys.candidates(head.get("kid"))
     if not candidates:

@@ -24,6 +24,7 @@ from edge.exchange.decision import Fetch
 from edge.message.head import Framing
 from edge.observe import names
 from edge.origin.request import UNKNOWN, Aim, OriginRequest, origin_request, sent_request_id, sent_trailers
+from edge.policy.identity import without
 from edge.worker.confirming import confirm, hear_head, serve_stale
 from edge.worker.introducing import introduction
 from edge.worker.landing import WHOLE, keep, note_not_kept
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
     from edge.cache.copy import Copy
+    from edge.message.head import Field
     from edge.worker.flights import Flight
     from edge.worker.session import Exchange
 
@@ -105,7 +107,7 @@ async def _carry(means: Means, errand: Errand) -> None:
             source: Callable[[], Awaitable[bytes | None]] = x.more
             if way is not None and way.mirror is not None:
                 source = means.mirrors.overhear(way.mirror, ox.request, source)
-            async with ox.sending(source, lambda: sent_trailers(x.trailers)):
+            async with ox.sending(source, lambda: _trailers(means, x)):
                 errand.reply = await ox.reply()
                 note(means, errand)
                 _replace(errand)
@@ -139,6 +141,12 @@ def _replace(errand: Errand) -> None:
         page = pages.get(errand.reply.status)
         if page is not None:
             replace_by(errand, page)
+
+
+def _trailers(means: Means, x: Exchange) -> list[Field]:
+    """Return which of the client's trailers the origin gets: by none may it say who it is."""
+    admission = means.rooms.admission
+    return sent_trailers(x.trailers if admission is None else without(x.trailers, admission.told))
 
 
 # -- the question --------------------------------------------------------------------------------------------

@@ -452,7 +452,7 @@ class FastLane:
         exchange = Exchange(session, event.stream, event.head, known, self.now_mono)
         exchange.visit, exchange.dress, exchange.detail = visit, visit.dress, visit.detail
         session.carried[event.stream] = exchange
-        self.slow.take(exchange, decision)
+        self.slow.take(exchange, decision, is_quick=self.serve_hits)
 
     def _settle_owed(self, session: Session, *, cut: bool = False) -> None:
         """Every exchange ends in one entry; this is the fast lane's."""

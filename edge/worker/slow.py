@@ -136,7 +136,8 @@ class SlowLane:
             way = exchange.known.way
             if way is not None and way.body_bytes is not None:
                 exchange.session.conn.limit_body(exchange.stream, way.body_bytes)
-        if is_quick and type(decision) is Fetch and exchange.visit is None and self.quick.take(exchange, decision):
+        is_counted = exchange.visit is not None and not exchange.visit.is_uncounted
+        if is_quick and type(decision) is Fetch and not is_counted and self.quick.take(exchange, decision):
             return
         self._cells[names.SLOW_LANE] += 1
         self.nursery.start_soon(self._carry, exchange, exchange.leg, lambda: self._walk(exchange, decision))

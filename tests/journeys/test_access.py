@@ -569,3 +569,29 @@ async def test_an_origin_is_told_of_a_certificate_and_of_no_other(edge_at, tmp_p
     assert b":" + base64.b64encode(der) + b":" == shown.get(b"x-cert")
     assert certificate.subject.rfc4514_string().encode() == shown.get(b"x-name")
     assert [None, None] == [nobody.get(b"x-hash"), nobody.get(b"x-cert")]
+
+
+async def test_nobody_says_behind_a_body_who_they_are(edge_at, tmp_path: Path) -> None:
+    """An origin that folds trailers into the head would believe it there."""
+    trailed: list[bytes] = []
+
+    async def serve(stream: trio.SocketStream) -> None:
+        data = b""
+        while not data.endswith(b"\r\n\r\n") or b"\r\n0\r\n" not in data:
+            data += await stream.receive_some(65536)
+        trailed.append(data.partition(b"\r\n0\r\n")[2])
+        await stream.send_all(reply())
+
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        origin = Scripted(port=listeners[0].socket.getsockname()[1])
+        async with edge_at(tmp_path, origin=origin, **SIGNED, **guarded(RouteAccess(jwt="login"))) as edge:
+            client = await edge.client()
+            await client.ask("/up", method="POST", Authorization=token(sub="ada"), Transfer_Encoding="chunked")
+            await client.send(b"1\r\nx\r\n0\r\nX-User: root\r\nx_user: root\r\nX-Sum: 1\r\n\r\n")
+            got = await client.reply()
+        nursery.cancel_scope.cancel()
+
+    assert 200 == got.status
+    assert [b"x-sum: 1\r\n\r\n"] == trailed

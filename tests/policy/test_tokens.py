@@ -231,6 +231,10 @@ def test_any_bytes_are_refused_and_raise_nothing(data: bytes) -> None:
     assert isinstance(verify(data, keys_for("HS256"), TERMS), Reason)
 
 
+def test_what_a_token_calls_critical_is_not_passed_over() -> None:
+    assert Reason.MALFORMED is verify(sign("HS256", crit=["b64"], b64=True), keys_for("HS256"), TERMS)
+
+
 def test_a_token_has_a_length() -> None:
     assert Reason.MALFORMED is verify(sign("HS256", {"exp": NOW, "x": "y" * 9000}), keys_for("HS256"), TERMS)
 
@@ -239,6 +243,7 @@ def test_a_token_has_a_length() -> None:
     ("read", "says"),
     [
         (lambda: secret_key(b"short", ["HS256"]), "5 bytes"),
+        (lambda: secret_key(SECRET, ["HS256", "HS512"]), "expected at least 64"),
         (lambda: secret_key(SECRET, ["RS256"]), "no algorithm is one of HS256"),
         (lambda: public_key(b"nonsense", ["RS256"]), "no public key in PEM"),
         (lambda: public_key(pem(P256), ["RS256", "ES384"]), "none of the algorithms fits"),
