@@ -2,9 +2,9 @@
 Fetching what is missing of a copy of which parts are stored.
 
 A :class:`Run` asks for some slices in one request, in a task of its own, and stores what comes; those who want it read it from the
-store and are woken as it lands. Each slice is claimed for the node before its bytes are stored, and given back behind them: so
-two runs never fetch the same, and one that comes upon another's slice ends there. Whoever is killed gives his slices back by it,
-and the next who wants them goes on where he was.
+store and are woken as it lands. Its slices are claimed for the node before it asks, and given back one by one behind what has
+landed: so no two runs fetch the same, and one asks no further than to where another's begins. Whoever is killed gives his
+slices back by it, and the next who wants them goes on where he was.
 
 A run is not given up when its client leaves: it is short (:data:`edge.cache.spans.RUN_SLICES`), and what it brings stays.
 
@@ -96,7 +96,8 @@ class Run:
         means: of the lane.
         known: a request that wants them, as whose they are asked for.
         copy: of which parts are stored.
-        start, end: which bytes. The slice of *start* has been claimed, and is this run's to give back.
+        start, end: which bytes. The slice of *start* has been claimed, and is this run's to give back; the others are claimed here,
+            as far as they are to be had.
 
     Attributes:
         copy: as it is now.
@@ -127,7 +128,7 @@ class Run:
         self._means = means
         self._known = known
         self._each = means.rooms.parts.slice_bytes(copy.length)
-        self._held = claim_number(copy, start, self._each)
+        self._held = [claim_number(copy, start, self._each)]
         self._asked_wall = 0.0
         self.copy = copy
         self.at = start
@@ -136,6 +137,17 @@ class Run:
         self.refused: NotStored | None = None
         self.is_over = False
         self.server = ""
+        self._claim_more()
+
+    def _claim_more(self) -> None:
+        """Claim the slices behind the first; ask for no more than was to be had."""
+        assert self._means.flights is not None
+        for at in range((self.at // self._each + 1) * self._each, self.end, self._each):
+            number = claim_number(self.copy, at, self._each)
+            if not self._means.flights.claims.claim(number):
+                self.end = at
+                return
+            self._held.append(number)
 
     async def carry(self) -> None:
         """Ask, and store what comes."""
@@ -157,7 +169,8 @@ class Run:
         finally:
             self.is_over = True
             assert means.flights is not None
-            means.flights.claims.release(self._held)
+            for number in self._held:
+                means.flights.claims.release(number)
             means.flights.ring()
 
     async def _ask(self) -> None:
@@ -225,37 +238,20 @@ class Run:
         ox.body_nowait()  # at the end of a part the connection is given back
 
     def _land(self, data: bytes) -> bool:
-        """Store a piece, slice by slice; False if that is the end of this run."""
+        """Store a piece, and give back the slices that are done; False if the store takes no more."""
         means = self._means
         assert means.rooms.parts is not None
         assert means.flights is not None
-        view = memoryview(data)
-        while view:
-            limit = (self.at // self._each + 1) * self._each
-            piece = view[: limit - self.at]
-            view = view[len(piece) :]
-            grown = means.rooms.parts.land(self.copy, self.at, piece, self._asked_wall)
-            if isinstance(grown, NotStored):
-                self.refused = grown
-                return False
-            self.copy = grown
-            self.at += len(piece)
-            if self.at >= self.end:
-                return True
-            if self.at == limit and not self._goes_on():
-                return False
-        means.flights.ring()
-        return True
-
-    def _goes_on(self) -> bool:
-        """Give the slice back that is done, and claim the next; False if somebody else has it, or it is there already."""
-        flights = self._means.flights
-        assert flights is not None
-        number = claim_number(self.copy, self.at, self._each)
-        if self.copy.spans is None or not flights.claims.claim(number):
-            self.end = self.at
+        grown = means.rooms.parts.land(self.copy, self.at, data, self._asked_wall)
+        if isinstance(grown, NotStored):
+            self.refused = grown
             return False
-        flights.claims.release(self._held)
-        self._held = number
-        flights.ring()
+        done = -(self.at // self._each)
+        self.copy = grown
+        self.at += len(data)
+        done += self.at // self._each
+        for number in self._held[:done]:
+            means.flights.claims.release(number)
+        del self._held[:done]
+        means.flights.ring()
         return True

@@ -22,6 +22,7 @@ from edge.cache.copy import IDENTITY
 from edge.cache.lookup import Fwd
 from edge.cache.spans import run_end, wanted
 from edge.errors import OriginFault
+from edge.exchange.decide import unmet
 from edge.exchange.decision import Combine, Fetch
 from edge.exchange.send import whole
 from edge.message.head import Framing
@@ -105,6 +106,8 @@ class PartsReader:
                 return False
             self.copy = latest
             if run_end(latest.spans, at, latest.length) > at:
+                if self._run is not None:
+                    self._x.origin = self._run.server or self._x.origin
                 return True
             if not self._may_go_on():
                 return False
@@ -114,12 +117,14 @@ class PartsReader:
                 latest = parts.latest(latest)  # whoever had it until now may have stored it
                 if latest is None or run_end(latest.spans, at, latest.length) > at or latest.spans is None:
                     flights.claims.release(number)
+                    flights.ring()  # whoever looked in between saw it taken
                     continue
                 if waited == number:
                     waited = None
                     self._vain += 1
                     if self._vain > MOST_VAIN:
                         flights.claims.release(number)
+                        flights.ring()
                         return False
                 self._run = Run(means, self._x.known, latest, *wanted(latest.spans, at, end, latest.length, each))
                 means.nursery.start_soon(self._run.carry)
@@ -230,6 +235,8 @@ async def combine(means: Means, x: Exchange, found: Combine) -> Decision | None:
     gap = _first_gap(copy, pieces)
     x.outcome = x.outcome if found.cache_status is not None else "hit" if gap is None else Fwd.PARTIAL.value
     if gap is not None:
+        if x.known.ask.cc.only_if_cached:
+            return unmet(x.known, rooms.now_wall)
         try:
             if not await reader.come(*gap):
                 return Fetch(Aim.PASS, Fwd.PARTIAL)

@@ -25,6 +25,7 @@ from edge.cache.audit import _faults
 from edge.cache.copy import IDENTITY, decode_copies
 from edge.cache.fill import Fill, is_alive
 from edge.cache.keeper import Keeper
+from edge.cache.parts import Parts
 from edge.cache.store import Store
 from edge.cache.storing import NotStored
 from edge.cache.upkeep import NONE_LEFT, PORTION, Upkeep
@@ -41,6 +42,7 @@ SIZE = 8 * MIB
 KEYS = 400
 WRITERS = 2
 PIECE = 50_000
+PART = 16 * 4080
 
 
 def body_for(number: int) -> bytes:
@@ -72,12 +74,14 @@ def doom(store: Store, steps: int) -> None:
 
 def write(store: Store, recency: Recency, seed: int) -> None:
     chance = random.Random(seed)
+    parts = Parts(store)
     while True:
         number = chance.randrange(100_000)
         body = body_for(number)
         now = time.time()
-        copy = draft(f"/{number % KEYS}", at=now)
-        match chance.randrange(12):
+        copy = draft(f"/{number % KEYS}", at=now, fields={"etag": f'"{number}"'})
+        copy.length = len(body)
+        match chance.randrange(14):
             case 0:
                 store.delete(copy.key, now)
             case 1:
@@ -95,6 +99,13 @@ def write(store: Store, recency: Recency, seed: int) -> None:
                         fill.commit()
                     else:
                         fill.abandon()
+            case 7 | 8:
+                begun = parts.begin(copy)
+                starts = list(range(0, len(body), PART))
+                chance.shuffle(starts)
+                for start in starts[chance.randrange(2) :]:
+                    if not isinstance(begun, NotStored):
+                        begun = parts.land(begun, start, body[start : start + PART], now)
             case _:
                 kept = store.put(copy, body, variants={b"br": b"b" + body[:6]})
                 if not isinstance(kept, NotStored):
@@ -138,25 +149,28 @@ def spawn(folder, shared, role: str, seed: int, steps: int | None) -> int:
     return pid
 
 
-def audit(folder, *, settled: bool) -> tuple[int, int]:
-    """Read all there is, in one snapshot; returns how many copies, and bytes of bodies. *settled*: nobody else is there."""
+def audit(folder, *, settled: bool) -> tuple[int, int, int]:
+    """Read all there is, in one snapshot; returns how many copies, bytes of bodies, and how many copies are in part. *settled*: nobody else is there."""
     store = Store.open(folder, SIZE)
     assert store.note is None
-    copies = read = 0
+    copies = read = in_part = 0
     with store._begin(buffers=True) as txn:
         assert list(_faults(store, txn)) == []
         assert store._records.used(txn) <= SIZE
         for key, data in txn.cursor(store._records.copies):
             for copy in decode_copies(data):
-                whole = body_in(store, txn, copy.bodies[IDENTITY])
-                number = int(whole[:6])
-                assert whole == body_for(number)
+                number = int(copy.etag.strip(b'"'))
                 assert bytes(key) == ask(f"/{number % KEYS}").key
+                body = body_for(number)
+                assert len(body) == copy.length
+                for start, end in ((0, len(body)),) if copy.spans is None else copy.spans:
+                    assert body[start:end] == store._records.read(txn, copy.bodies[IDENTITY].body_id, start, end)
+                    read += end - start
                 for coding, ref in copy.bodies.items():
                     if coding != IDENTITY:
-                        assert body_in(store, txn, ref) == coding[:1] + whole[:6]
+                        assert body_in(store, txn, ref) == coding[:1] + body[:6]
                 copies += 1
-                read += len(whole)
+                in_part += copy.spans is not None
     if settled:
         upkeep = Upkeep(store)
         while upkeep.sweep_orphans(is_alive, time.time() + 10**6, 60):
@@ -166,7 +180,7 @@ def audit(folder, *, settled: bool) -> tuple[int, int]:
         with store._begin() as txn:
             assert list(_faults(store, txn)) == []
     store.close()
-    return copies, read
+    return copies, read, in_part
 
 
 def body_in(store, txn, ref) -> bytes:
@@ -189,7 +203,7 @@ def test_every_copy_is_whole_after_each_of_many_deaths(folder):
     alive: dict[str, int] = {}
     doomed: set[str] = set()
     deaths: Counter[str] = Counter()
-    copies = read = seed = fullest = 0
+    copies = read = seed = fullest = in_part = 0
     begun = time.monotonic()
     try:
         while deaths.total() < KILLS:
@@ -220,13 +234,15 @@ def test_every_copy_is_whole_after_each_of_many_deaths(folder):
             copies += found[0]
             read += found[1]
             fullest = max(fullest, found[1])
+            in_part += found[2]
     finally:
         for pid in alive.values():
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     print(
-        f"\n{deaths.total()} deaths in {time.monotonic() - begun:.0f} s ({dict(sorted(deaths.items()))}); {copies} copies, "
+        f"\n{deaths.total()} deaths in {time.monotonic() - begun:.0f} s ({dict(sorted(deaths.items()))}); {copies} copies ({in_part} in part), "
         f"{read / 1e9:.1f} GB compared byte for byte; at most {fullest / SIZE:.0%} of the store in bodies at once"
     )
 
     assert fullest > evict.low(SIZE) / 2
+    assert in_part or KILLS < 10

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import trio
 from edge.cache.audit import faults
 from edge.config.tree import CacheConfig, Route, RouteCache
 from edge.observe import names
+from edge.worker import flights
 from tests.kit.client import Gone
 from tests.kit.origin import Origin, reply
 from tests.kit.ranged import Ranged, numbered
@@ -206,6 +210,39 @@ async def test_conditions_on_a_range_are_weighed_with_the_parts(edge_at, tmp_pat
     assert (416, f"bytes */{LENGTH}".encode()) == (beyond.status, beyond.get(b"content-range"))
     assert (200, str(LENGTH).encode()) == (head.status, head.get(b"content-length"))
     assert (200, BODY) == (other.status, other.body)
+
+
+async def test_who_wants_nothing_fetched_gets_what_is_there_or_nothing(edge_at, tmp_path: Path) -> None:
+    """RFC 9111 §5.2.1.7."""
+    page = Ranged(BODY)
+    async with edge_at(tmp_path, origin=Origin({b"/film": page})) as edge:
+        client = await edge.client()
+        await client.get("/film", Range="bytes=0-9")
+        here = await client.get("/film", Range="bytes=5-9", Cache_Control="only-if-cached")
+        missing = await client.get("/film", Range="bytes=4500000-", Cache_Control="only-if-cached")
+
+    assert (206, BODY[5:10]) == (here.status, here.body)
+    assert 504 == missing.status
+    assert [(0, SLICE)] == page.spans
+
+
+async def test_a_range_far_behind_what_has_landed_is_not_waited_for(edge_at, tmp_path: Path) -> None:
+    page = Ranged(numbered(12 * MIB))
+    page.hold_at = MIB
+    cache = CacheConfig(tmp_path, 32 << 20, 1 << 20)
+    async with edge_at(tmp_path, origin=Origin({b"/film": page}), cache=cache) as edge:
+        first, other = await edge.client(), await edge.client()
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(first.get, "/film")
+                await page.held.wait()
+                page.hold_at = None
+                far = await other.get("/film", Range="bytes=11000000-11000009")
+                page.go_on.set()
+
+    assert (206, page.body[11000000:11000010]) == (far.status, far.body)
+    assert b"collapsed" not in far.get(b"cache-status")
+    assert [(0, 12 * MIB), (11000000, 11000010)] == page.spans
 
 
 async def test_a_range_beyond_the_end_of_what_is_not_known_is_the_origins_to_refuse(edge_at, tmp_path: Path) -> None:
@@ -569,3 +606,79 @@ async def test_a_fetch_that_another_waits_for_goes_on(edge_at, tmp_path: Path) -
 
     assert [BODY] == [got.body for got in replies]
     assert [(0, LENGTH)] == page.spans
+
+
+# -- whatever happens ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 10))])
+async def test_every_reply_is_of_one_representation_whatever_happens_meanwhile(
+    edge_at, tmp_path: Path, monkeypatch, seed
+) -> None:
+    """
+    Ranges of every form, by several clients, while the origin breaks off and changes, and the cache is purged. Nobody has to be woken by
+    a backstop.
+    """
+    monkeypatch.setattr(flights, "BACKSTOP_S", 1000.0)
+    chance = random.Random(seed)
+    length = 3 * MIB + 501
+    versions = {f'"{salt}"'.encode(): numbered(length, salt) for salt in range(10)}
+    page = Ranged(versions[b'"0"'], etag='"0"')
+    tally = Counter()
+
+    def wish() -> str | None:
+        first = chance.randrange(length)
+        forms = [
+            f"bytes={first}-{first + chance.randrange(2 * MIB)}",
+            f"bytes={first}-",
+            f"bytes=-{chance.randrange(1, length)}",
+            f"bytes={first}-{first + 9}, {first // 2}-{first // 2 + 9}",
+            None,
+        ]
+        return chance.choice(forms)
+
+    async def ask(edge) -> None:
+        for _ in range(6):
+            client = await edge.client()
+            wanted = wish()
+            disturb(edge)
+            try:
+                got = await client.get("/film", **({"Range": wanted} if wanted else {}))
+            except Gone:
+                tally["cut"] += 1
+                continue
+            tally[got.status] += 1
+            body = versions[got.get(b"etag")]
+            said = re.fullmatch(rb"bytes (\d+)-(\d+)/(\d+)", got.get(b"content-range") or b"")
+            if got.status == 200:
+                assert body == got.body
+            elif said:
+                assert (int(said[3]), body[int(said[1]) : int(said[2]) + 1]) == (length, got.body)
+            else:
+                parts = re.findall(rb"content-range: bytes (\d+)-(\d+)/\d+\r\n\r\n", got.body)
+                assert 1 < len(parts) <= 2
+                assert all(b"\r\n\r\n" + body[int(start) : int(end) + 1] in got.body for start, end in parts)
+
+    def disturb(edge) -> None:
+        store = edge.worker.rooms.store
+        match chance.randrange(6):
+            case 0:
+                salt = chance.randrange(10)
+                page.etag, page.body = f'"{salt}"', versions[f'"{salt}"'.encode()]
+            case 1:
+                for copy in store.browse(b"", 10)[0]:
+                    store.delete(copy.key, edge.worker.clock.wall())
+            case 2 | 3:
+                page.cut_at, page.cuts = chance.randrange(length), 1
+
+    async with edge_at(tmp_path, origin=Origin({b"/film": page})) as edge:
+        with trio.fail_after(50):
+            async with trio.open_nursery() as nursery:
+                for _ in range(4):
+                    nursery.start_soon(ask, edge)
+            await still(edge)
+        assert sound(edge)
+        assert 0 == edge.count(names.BUGS)
+
+    assert 24 == tally.total()
+    assert tally["cut"] < 12

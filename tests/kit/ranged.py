@@ -14,7 +14,8 @@ _RANGE = re.compile(rb"bytes=(\d*)-(\d*)")
 
 def numbered(length: int, salt: int = 0) -> bytes:
     """A body in which every eight bytes say where they lie."""
-    return b"".join(b"%07d%d" % (at, salt % 10) for at in range(-(-length // 8)))[:length]
+    record = b"%07d" + b"%d" % (salt % 10)
+    return b"".join(map(record.__mod__, range(-(-length // 8))))[:length]
 
 
 class Ranged:
