@@ -7,8 +7,12 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 
 import pytest
+from hypothesis import settings
 
 from tests.kit import counts
+
+settings.register_profile("house", deadline=None)  # how long an example takes says how busy the machine is
+settings.load_profile("house")
 
 
 @pytest.fixture(autouse=True)

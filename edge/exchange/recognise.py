@@ -23,7 +23,6 @@ from edge.exchange.wording import fixed, redirect, refuse
 from edge.message.cache_control import NOTHING_SAID
 from edge.message.head import Framing, RequestHead
 from edge.origin.request import own_hops
-from edge.policy.access import AccessList
 from edge.reply.errors import redirect_reply
 
 if TYPE_CHECKING:
@@ -35,6 +34,8 @@ if TYPE_CHECKING:
     from edge.exchange.guard import Guard
     from edge.exchange.steering import Steering, Way, Ways
     from edge.message.head import Field
+    from edge.policy.access import AccessList
+    from edge.policy.networks import NetworkTable
 
 MOST_HOPS: Final = 4
 """How often a request may pass an edge. More is a route that leads back here."""
@@ -181,7 +182,7 @@ def _on_its_way(
             return open_to(ways)
         shut = _taken(head, door, preference, ways.all[0])
         _refused(shut, 503, "destination_unavailable", retry_after_s=math.ceil(closed.retry_after_s))
-        return _forked(AccessList(closed.allow), open_to(ways), shut) if closed.allow else shut
+        return shut if ways.let_in is None else _forked(ways.let_in, open_to(ways), shut)
 
     def open_to(ways: Ways) -> Known:
         """Say what the head means on a route that is open."""
@@ -204,11 +205,13 @@ def _on_its_way(
         known.pages = steering.pages
     for route in reversed(routes):
         if route is not rest:
-            known = _forked(AccessList(route.networks), lead(steering.ways(route)), known)
+            ways = steering.ways(route)
+            assert ways.networks is not None
+            known = _forked(ways.networks, lead(ways), known)
     return known
 
 
-def _forked(networks: AccessList, within: Known, others: Known) -> Known:
+def _forked(networks: NetworkTable, within: Known, others: Known) -> Known:
     """Return what a head means, if that is *within* for clients in *networks* and else what *others* says."""
 
     def pick(address: str) -> Known:

@@ -23,6 +23,7 @@ from edge.message.head import RequestHead
 from edge.message.headers import tokens
 from edge.message.path import folded, plain
 from edge.policy.fields import Changes
+from edge.policy.networks import NetworkTable, prefixes_of
 from edge.policy.rewrite import Location, Rewriter
 from edge.policy.route import RouteTable, is_conditional
 from edge.policy.split import Split
@@ -30,6 +31,7 @@ from edge.reply.pages import Page, Pages, content_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from ipaddress import IPv4Network, IPv6Network
 
     from edge.config.route_rules import ErrorPages, RouteMirror, RouteRespond, RouteRewrite
     from edge.config.tree import Origin, Route
@@ -114,12 +116,16 @@ class Ways:
         split: which of them is a client's; None: there is one.
         by: what a client is told apart by: ``address``, ``cookie`` or ``header``.
         name: of the cookie or header.
+        networks: whose clients alone may go there; None: anybody's.
+        let_in: whose clients may go there though it is closed; None: nobody's.
     """
 
     all: list[Way]
     split: Split[Way] | None = None
     by: str = "address"
     name: bytes = b""
+    networks: NetworkTable | None = None
+    let_in: NetworkTable | None = None
 
 
 class Steering:
@@ -150,10 +156,12 @@ class Steering:
         self.pages = None if error_pages is None else pages_of(error_pages, None)
         self.most_body_bytes = most_body(routes, body_bytes)
         self._table = RouteTable(routes)
-        self._ways = {
-            id(route): _ways(route, origins or {}, self.pages, _own_body(route, body_bytes, self.most_body_bytes))
-            for route in routes
-        }
+        self._ways: dict[int, Ways] = {}
+        for route in routes:
+            own = _own_body(route, body_bytes, self.most_body_bytes)
+            ways = self._ways[id(route)] = _ways(route, origins or {}, self.pages, own)
+            ways.networks = _table(route.networks)
+            ways.let_in = _table(route.maintenance.allow)
 
     def find(self, head: RequestHead) -> tuple[Route, ...] | None:
         """
@@ -187,6 +195,11 @@ class Steering:
 
 def _key(policy: RoutePolicy | None, scheme: bytes, authority: bytes, target: bytes) -> bytes:
     return key_of(scheme, authority, target) if policy is None else policy.key(scheme, authority, policy.target(target))
+
+
+def _table(networks: Iterable[IPv4Network | IPv6Network]) -> NetworkTable | None:
+    prefixes = prefixes_of(networks)
+    return NetworkTable(prefixes, ()) if prefixes else None
 
 
 def _ways(route: Route, origins: Mapping[str, Origin], pages: Pages | None, body_bytes: int | None) -> Ways:
