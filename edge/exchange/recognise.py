@@ -20,6 +20,7 @@ from edge.cache.ask import Ask, ask_of
 from edge.cache.vary import cookie_value
 from edge.exchange.decision import Answer
 from edge.exchange.wording import fixed, redirect, refuse
+from edge.http.h1.memo import HeadMemo
 from edge.message.cache_control import NOTHING_SAID
 from edge.message.head import Framing, RequestHead
 from edge.origin.request import own_hops
@@ -61,7 +62,7 @@ class Door:
     context: ssl.SSLContext | None = None
     is_admin: bool = False
     may_serve: Callable[[bytes], bool] | None = None
-    memo: dict[bytes, RequestHead] = field(default_factory=dict)
+    memo: HeadMemo = field(default_factory=HeadMemo)
     introducers: AccessList | None = None
 
 

@@ -21,9 +21,19 @@ from edge.cache.refresh import conditions, confirmed, invalidated
 from edge.cache.storing import NotStored, Unstored, may_store
 from edge.errors import OriginFault
 from edge.exchange.decision import Fetch
+from edge.http.h1.render import field_lines
 from edge.message.head import Framing
 from edge.observe import names
-from edge.origin.request import UNKNOWN, Aim, OriginRequest, origin_request, sent_request_id, sent_trailers
+from edge.origin.request import (
+    UNKNOWN,
+    Aim,
+    OriginRequest,
+    Said,
+    may_be_said_again,
+    origin_request,
+    sent_request_id,
+    sent_trailers,
+)
 from edge.policy.identity import without
 from edge.worker.confirming import confirm, hear_head, serve_stale
 from edge.worker.introducing import introduction
@@ -158,27 +168,19 @@ def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
     peer = x.session.peer if x.is_attended else ""
     trusted = means.rooms.trusted.trusts(peer)
     x.request_id = sent_request_id(head, trusted=trusted) or means.next_id()
-    etag = modified = None
-    if plan.aim is Aim.REFRESH:
-        for name, value in conditions(_candidates(plan)):
-            if name == b"if-none-match":
-                etag = value
-            else:
-                modified = value
-    request = origin_request(
-        head,
-        peer=peer.encode(),
-        trusted=trusted,
-        request_id=x.request_id,
-        aim=plan.aim,
-        identity=bool(means.codings),
-        encodings=means.codings,
-        etag=etag,
-        last_modified=modified,
-    )
     way = x.known.way
-    if way is not None and way.request_changes is not None:
-        request.fields = way.request_changes.apply(request.fields, _told(means, x))
+    changes = None if way is None else way.request_changes
+    may_repeat = x.is_attended and changes is None and may_be_said_again(head, plan.aim, trusted=trusted)
+    request = None
+    if may_repeat and x.session.said is not None:
+        request = x.session.said.again(head, plan.aim, x.request_id)
+    if request is None:
+        request = _compose(means, x, plan, peer.encode(), trusted=trusted)
+        if changes is not None:
+            request.fields = changes.apply(request.fields, _told(means, x))
+        if may_repeat:
+            lines = field_lines([entry for entry in request.fields if entry[0] != b"x-request-id"])
+            x.session.said = Said(head, plan.aim, lines)
     origin = x.known.origin
     if origin is not None and origin.proxy_protocol is not None:
         request.preface = introduction(means, x, int(origin.proxy_protocol[1]))
@@ -187,6 +189,27 @@ def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
     if request.expect_continue:
         request.fields.append((b"expect", b"100-continue"))  # the origin decides, as RFC 9110 §10.1.1 wants it
     return request
+
+
+def _compose(means: Means, x: Exchange, plan: Fetch, peer: bytes, *, trusted: bool) -> OriginRequest:
+    etag = modified = None
+    if plan.aim is Aim.REFRESH:
+        for name, value in conditions(_candidates(plan)):
+            if name == b"if-none-match":
+                etag = value
+            else:
+                modified = value
+    return origin_request(
+        x.known.asked,
+        peer=peer,
+        trusted=trusted,
+        request_id=x.request_id,
+        aim=plan.aim,
+        identity=bool(means.codings),
+        encodings=means.codings,
+        etag=etag,
+        last_modified=modified,
+    )
 
 
 def address_of(means: Means, x: Exchange) -> bytes:

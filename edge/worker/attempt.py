@@ -118,6 +118,7 @@ class Attempt:
             request.length,
             upgrade=request.upgrade,
             last=not group.keeps,
+            lines=request.lines,
         )
         self.is_whole = request.framing is Framing.NONE
 

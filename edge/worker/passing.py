@@ -14,12 +14,14 @@ from edge.cache.copy import IDENTITY
 from edge.compress.padding import is_from_elsewhere, may_mix
 from edge.errors import ClientGone
 from edge.exchange.send import not_modified
+from edge.http.h1.render import reply_head
 from edge.message.dates import parse_date
 from edge.message.head import Framing, ReplyHead
 from edge.origin.request import Aim
 from edge.reply.cache_status import forwarded
 from edge.reply.compose import compose_forwarded
 from edge.worker.coding import TOGETHER
+from edge.worker.session import Phase
 
 if TYPE_CHECKING:
     from edge.cache.ask import Ask
@@ -67,7 +69,33 @@ async def pass_on(means: Means, errand: Errand, reason: Unstored) -> None:
 
 def pass_whole(means: Means, errand: Errand, reason: Unstored, *, eligible: bool) -> None:
     """Send the origin's reply, whose body is in ``errand.pieces`` to its end and is not coded by us. Never waits."""
-    x = errand.x
+    x, reply, ask = errand.x, errand.reply, errand.x.known.ask
+    conn = x.session.conn
+    if (
+        reply.framing is Framing.LENGTH
+        and not ask.is_conditional
+        and x.dress is None
+        and x.known.changes is None
+        and not x.collapsed
+        and b"date" in reply.index
+        and x.session.phase is Phase.OPEN
+        and conn.plain
+    ):
+        # A head that was passed on before is passed on as it was: its bytes depend on nothing else.
+        key = (id(x.known.way), errand.plan.fwd, reason, eligible, ask.bypass is None)
+        wires = reply.wires
+        if wires is None:
+            wires = reply.wires = {}
+        wire = wires.get(key)
+        if wire is None:
+            head = passed_head(means, errand, reason, IDENTITY, eligible=eligible)
+            length = b"content-length: %d\r\n" % (head.length or 0)
+            wire = wires[key] = reply_head(head.status, head.reason, head.fields, length)
+        body = errand.pieces[0] if len(errand.pieces) == 1 else b"".join(errand.pieces)
+        x.status, x.sent_bytes = reply.status, len(body)
+        conn.send_whole(x.stream, wire, body)
+        x.sent()
+        return
     if open_reply(means, errand, reason, IDENTITY, eligible=eligible):
         for piece in errand.pieces:
             x.send_later(piece)
@@ -91,18 +119,17 @@ def coding_of(means: Means, errand: Errand) -> tuple[bool, bytes, bool]:
     return eligible, coding, hides
 
 
-def open_reply(means: Means, errand: Errand, reason: Unstored, coding: bytes, *, eligible: bool) -> bool:
-    """Send the reply's head; False if that is all of it."""
-    x, ox, reply = errand.x, errand.ox, errand.reply
+def passed_head(means: Means, errand: Errand, reason: Unstored, coding: bytes, *, eligible: bool) -> ReplyHead:
+    """Make the head that the origin's reply is passed on with."""
+    x, reply = errand.x, errand.reply
     ask = x.known.ask
-    x.encoding = "" if coding == IDENTITY else coding.decode()
     status = forwarded(
         errand.plan.fwd.value,
         fwd_status=reply.status,
         collapsed=x.collapsed,
         detail=None if ask.bypass is not None else reason.value,
     )
-    head = compose_forwarded(
+    return compose_forwarded(
         reply,
         now_wall=means.rooms.now_wall,
         cache_status=status,
@@ -111,6 +138,14 @@ def open_reply(means: Means, errand: Errand, reason: Unstored, coding: bytes, *,
         to_head=ask.method is Method.HEAD,
         changes=x.known.changes,
     )
+
+
+def open_reply(means: Means, errand: Errand, reason: Unstored, coding: bytes, *, eligible: bool) -> bool:
+    """Send the reply's head; False if that is all of it."""
+    x, ox, reply = errand.x, errand.ox, errand.reply
+    ask = x.known.ask
+    x.encoding = "" if coding == IDENTITY else coding.decode()
+    head = passed_head(means, errand, reason, coding, eligible=eligible)
     if errand.plan.aim is not Aim.PASS and reply.status == 200 and _is_unchanged(ask, head):
         if reply.framing is Framing.NONE:
             ox.release()

@@ -23,7 +23,7 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from edge.errors import EdgeFault, Fault, OriginFault, Side
-from edge.http.h1.client import ClientConnection
+from edge.http.h1.client import ClientConnection, ReplyMemo
 from edge.message.proxy_protocol import NOWHERE, write_header
 from edge.origin.balance import KeyedBy, make_balancer
 from edge.origin.health import Health
@@ -71,7 +71,7 @@ class Link:
         self.server = server
         self.stream = stream
         self.fd = stream.fileno()
-        self.wire = ClientConnection()
+        self.wire: ClientConnection = ClientConnection(server.group.replies)
         self.uses = 0  # exchanges carried before this one
         poll = select.poll()
         poll.register(self.fd, select.POLLIN)
@@ -199,6 +199,7 @@ class Group:
         fleet: what the node knows of servers.
         slot: which rows of it are our own.
         members, servers: who they are, in the same order; :meth:`become` makes them others.
+        replies: heads of replies that have been read.
         is_patient: its deadlines are long enough to be kept by the sweep.
         keeps: connections are kept for later exchanges.
         limits_links: connections end by age or use.
@@ -227,6 +228,7 @@ class Group:
         self.fleet = fleet
         self.slot = slot
         self._tls: ssl.SSLContext | None = None
+        self.replies: ReplyMemo = {}
         self.is_patient = settings.first_byte_s >= SWEPT_S
         self.keeps = settings.max_idle > 0 and settings.idle_s > 0.0
         self.limits_links = settings.max_uses is not None or settings.max_age_s is not None

@@ -67,7 +67,7 @@ class Quick:
         """Ask for *x* if that is simple; False: it is untouched."""
         if plan.stale is not None or plan.others or plan.part is not None or x.head.framing is not Framing.NONE:
             return False
-        if x.known.ask.method is not Method.GET or plan.aim is Aim.REFRESH:
+        if x.known.ask.method is not Method.GET or plan.aim is Aim.REFRESH or plan.part is not None:
             return False
         if x.known.way is None or not x.known.way.is_plain:
             return False

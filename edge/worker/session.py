@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from edge.http.connection import Connection
     from edge.message.head import Field, ReplyHead, RequestHead
     from edge.message.proxy_protocol import Ends
+    from edge.origin.request import Said
     from edge.policy.certificate import Shown
     from edge.reply.dress import Dress
     from edge.share.crowd import Seat
@@ -312,6 +313,7 @@ class Session:
         readable: the socket may have bytes, or an end, that were not read yet.
         seat: where its client's connections are counted, or None.
         shown: the certificate its client has shown; False: none; None: nobody has looked.
+        said: what it had said to an origin last.
         owed: the log entry's parts of the reply that is being written by the fast lane, or None.
     """
 
@@ -332,6 +334,7 @@ class Session:
         "peer",
         "phase",
         "readable",
+        "said",
         "seat",
         "shown",
         "sock",
@@ -360,6 +363,7 @@ class Session:
         self.paced_mono = 0.0
         self.paced_bytes = 0
         self.readable = True
+        self.said: Said | None = None
         self.tls = ""
         self.shown: Shown | Literal[False] | None = None
         self._lot: trio.lowlevel.ParkingLot | None = None  # most sessions are never waited for

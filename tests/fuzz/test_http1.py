@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from edge.errors import ClientFault
 from edge.http.h1.chunked import ChunkedDecoder
 from edge.http.h1.client import ClientConnection
+from edge.http.h1.memo import HeadMemo
 from edge.message.head import Framing, ReplyHead
 from tests.http.talk import GET, ask, hear_replies, hear_requests, pieces, server, written
 
@@ -155,7 +156,7 @@ def test_any_bytes_in_any_cut_are_the_same_reply_or_a_fault(
 @FAST
 @given(SOUP | TWISTED)
 def test_a_memo_changes_nothing_that_is_heard(wire: bytes) -> None:
-    memo: dict = {}
+    memo = HeadMemo()
 
     assert (
         hear_requests(server(), wire)

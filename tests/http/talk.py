@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from edge.errors import Fault
 from edge.http.events import Body, End, Reply, Request, Wait
 from edge.http.h1.client import ClientConnection
+from edge.http.h1.memo import HeadMemo
 from edge.http.h1.server import ServerConnection
 from edge.http.limits import HeadLimits
 from edge.message.head import Framing, ReplyHead
@@ -25,7 +26,7 @@ TEA = ReplyHead(200, [(b"x", b"tea")], framing=Framing.LENGTH, length=3)
 
 
 def server(
-    scheme: bytes = b"http", *, memo: dict | None = None, authority: bytes | None = None, **limits
+    scheme: bytes = b"http", *, memo: HeadMemo | None = None, authority: bytes | None = None, **limits
 ) -> ServerConnection:
     return ServerConnection(scheme, HeadLimits(**limits), memo, authority)
 

@@ -295,3 +295,29 @@ async def test_a_worker_that_ends_settles_what_is_asked(tmp_path: Path) -> None:
     with trio.fail_after(1):
         entries = await edge.settled(2)
     assert "connection_terminated" == entries[1][12]
+
+
+async def test_a_head_that_is_passed_on_again_says_the_same(tmp_path: Path) -> None:
+    """The second is sent as it was written for the first; through a task, with another reason or method it is made anew."""
+    dated = reply(
+        body=b"0123456789", cache_control="no-store", date="Fri, 15 Jan 2027 08:00:00 GMT", connection="x-a", x_a="1"
+    )
+    seen = []
+    for serve_hits in (True, False):
+        origin = Origin({b"*": dated})
+        async with house(tmp_path / str(serve_hits), origin=origin, serve_hits=serve_hits) as edge:
+            await warm(edge)
+            client = await edge.client()
+            said = []
+            for at, more in enumerate(({}, {}, {"Cache_Control": "no-store"}, {"If_None_Match": '"x"'}, {})):
+                got = await client.get(f"/{at}", **more)
+                said.append((got.status, got.headers, got.body))
+            got = await client.get("/9", Connection="close")
+            said.append((got.status, got.headers, got.body))
+            seen.append(said)
+            entries = await edge.settled(7)
+            assert [10] * 6 == [entry[5] for entry in entries[1:]]
+    assert seen[0] == seen[1]
+    assert seen[0][0] == seen[0][1] == seen[0][4]
+    assert seen[0][0][1] != seen[0][2][1]
+    assert (b"connection", b"close") in seen[0][5][1]

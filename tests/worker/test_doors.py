@@ -73,8 +73,8 @@ def test_a_guarded_host_is_served_by_its_own_door_only(doors):
 def test_renewed_certificates_make_every_door_forget_its_heads(doors):
     """What a head means was worked out for the hosts that could come through then."""
     plain, named = doors.plain(PLAIN), doors.named(TLS, b"a.example")
-    plain.memo[b"x"] = named.memo[b"y"] = object()
+    plain.memo.heads[b"x"] = named.memo.heads[b"y"] = object()
     doors.renewed()
 
-    assert ({}, {}) == (plain.memo, named.memo)
+    assert ({}, {}) == (plain.memo.heads, named.memo.heads)
     assert plain is doors.plain(PLAIN)

@@ -18,7 +18,7 @@ unfit for another (``reusable``), and so does anything that ended early. Source:
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from edge.errors import OriginFault, Retry
 from edge.http.events import NEED_DATA, PAUSED, Body, End, Reply, Wait
@@ -40,6 +40,14 @@ HEAD_BYTES = 64 * 1024
 
 MOST_INTERIM = 32
 """Interim replies before the final one; an origin that sends more is stuck, not working."""
+
+
+MEMO_HEADS = 256
+MEMO_HEAD_BYTES = 2048
+"""A memo holds at most MEMO_HEADS x MEMO_HEAD_BYTES = 512 KiB of keys; when full it is emptied."""
+
+ReplyMemo: TypeAlias = "dict[bytes, ReplyHead]"
+"""Heads that were read once, by their bytes, for replies to anything but HEAD. Shared by the connections to one origin."""
 
 
 class Reading(Enum):
@@ -83,6 +91,7 @@ class ClientConnection:
         "_eof",
         "_interim",
         "_keep_alive",
+        "_memo",
         "_method",
         "_reading",
         "_scanned",
@@ -92,8 +101,9 @@ class ClientConnection:
         "out",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, memo: ReplyMemo | None = None) -> None:
         self.out = Out()
+        self._memo: ReplyMemo = {} if memo is None else memo
         self.exchanges = 0
         self._writer = BodyWriter(self.out)
         self._reading = IDLE
@@ -120,6 +130,7 @@ class ClientConnection:
         *,
         upgrade: bytes | None = None,
         last: bool = False,
+        lines: bytes = b"",
     ) -> None:
         """
         Begin an exchange.
@@ -133,6 +144,7 @@ class ClientConnection:
             length: of the body, for LENGTH.
             upgrade: the protocol to ask for.
             last: ask the origin to close after its reply.
+            lines: more end-to-end fields, as :func:`~edge.http.h1.render.field_lines` writes them.
         """
         assert self._reading is IDLE or self.reusable, "a request on a connection that is not at rest"
         assert framing is not Framing.CLOSE, "a request cannot end with its connection"
@@ -145,7 +157,7 @@ class ClientConnection:
             added += b"connection: upgrade\r\nupgrade: %b\r\n" % upgrade
         elif last:
             added += b"connection: close\r\n"
-        self.out.append(request_head(method, target, authority, fields, added))
+        self.out.append(request_head(method, target, authority, fields, added, lines))
         if framing is not Framing.NONE:
             self._writer.begin(framing, length)
         self.exchanges += 1
@@ -219,7 +231,10 @@ class ClientConnection:
             raise OriginFault("end of file before a reply", word="connection_terminated", retry=retry)
         self._scanned = 0
         self._buffer = buffer[end + 4 :]
-        head = parse_reply_head(buffer[: end + 4], self._method)
+        raw = buffer[: end + 4]
+        head = (
+            parse_reply_head(raw, self._method) if self._method == b"HEAD" else self._memo.get(raw) or self._parse(raw)
+        )
         if head.status < 200:
             return self._interim_reply(head)
         self._keep_alive = self._keep_alive and head.keep_alive and not self._asked_upgrade
@@ -235,6 +250,15 @@ class ClientConnection:
             else:
                 self._body = CloseDecoder()
         return Reply(self.exchanges, head)
+
+    def _parse(self, raw: bytes) -> ReplyHead:
+        """Read a head, and remember it: an origin says the same within a second, whatever it is asked for, surprisingly often."""
+        head = parse_reply_head(raw, self._method)
+        if len(raw) <= MEMO_HEAD_BYTES and head.status >= 200:
+            if len(self._memo) >= MEMO_HEADS:
+                self._memo.clear()
+            self._memo[raw] = head
+        return head
 
     def _interim_reply(self, head: ReplyHead) -> Reply:
         """Pass on a 1xx; 101 must have been asked for."""

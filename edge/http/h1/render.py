@@ -35,11 +35,23 @@ def reply_head(status: int, reason: bytes, fields: Sequence[Field], added: bytes
     return _whole(b"HTTP/1.1 %d %b\r\n" % (status, reason or REASONS.get(status, b"")), 1, fields, added)
 
 
-def request_head(method: bytes, target: bytes, authority: bytes, fields: Sequence[Field], added: bytes = b"") -> bytes:
-    """Return a request's head with its empty line; Host comes first (RFC 9110 §7.2)."""
+def field_lines(fields: Sequence[Field]) -> bytes:
+    """Return *fields* as lines."""
+    return _whole(b"", 0, fields, b"")[:-2]
+
+
+def request_head(
+    method: bytes, target: bytes, authority: bytes, fields: Sequence[Field], added: bytes = b"", lines: bytes = b""
+) -> bytes:
+    """Return a request's head with its empty line; Host comes first (RFC 9110 §7.2), then *lines* of :func:`field_lines`."""
     start = b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target, authority)
     if start.count(b" ") != 3:
         raise AssertionError(f"a request line of too many words: {start!r}")
+    if lines:
+        tail = _whole(b"", 0, fields, added)
+        if start.count(b"\n") != 2 or start.count(b"\r") != 2 or b"\0" in start:
+            raise AssertionError(f"a line would break: {start!r}")
+        return b"%b%b%b" % (start, lines, tail)
     return _whole(start, 2, fields, added)
 
 

@@ -18,8 +18,7 @@ If a reply ends before its request's body was read: a rest of at most DRAIN_BYTE
 connection can go on; for a longer one, one of unknown length, or one the client holds back until it is told to
 continue, the reply says ``connection: close``.
 
-A head that is byte for byte one seen before is not parsed again: the memo gives the same object, so that callers can
-remember by identity what they decided about it. Hot: ``receive``, ``next_event``, ``send_whole``.
+A head that is byte for byte one seen before is not parsed again: :mod:`~edge.http.h1.memo`. Hot: ``receive``, ``next_event``, ``send_whole``.
 Bench: bench/micro/test_http.py. Source: RFC 9112.
 """
 
@@ -34,23 +33,20 @@ from edge.http.h1.body import BodyDecoder, LengthDecoder
 from edge.http.h1.chunked import ChunkedDecoder
 from edge.http.h1.framing import has_no_body
 from edge.http.h1.head import check_request_line, parse_request_head
+from edge.http.h1.memo import HeadMemo
 from edge.http.h1.render import reply_head
 from edge.http.h1.writer import BodyWriter
 from edge.http.out import Out
 from edge.message.head import Framing
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping, Sequence
+    from collections.abc import Sequence
 
     from edge.http.limits import HeadLimits
     from edge.message.head import Field, ReplyHead, RequestHead
 
 DRAIN_BYTES = 64 * 1024
 """What it may cost to keep a connection whose request body nobody wanted: less than a new TLS handshake does."""
-
-MEMO_HEADS = 4096
-MEMO_HEAD_BYTES = 2048
-"""A memo holds at most MEMO_HEADS x MEMO_HEAD_BYTES = 8 MiB of keys; when full it is emptied: one parse each again."""
 
 
 class Reading(Enum):
@@ -82,6 +78,7 @@ class ServerConnection:
         "_continued",
         "_default_authority",
         "_eof",
+        "_heads",
         "_last",
         "_leaving",
         "_limits",
@@ -104,7 +101,7 @@ class ServerConnection:
         self,
         scheme: bytes,
         limits: HeadLimits,
-        memo: MutableMapping[bytes, RequestHead] | None = None,
+        memo: HeadMemo | None = None,
         default_authority: bytes | None = None,
     ) -> None:
         """
@@ -113,7 +110,7 @@ class ServerConnection:
         Args:
             scheme: ``b"https"`` or ``b"http"``: how clients reach us here.
             limits: what a request may measure.
-            memo: remembered heads, kept bounded here. May be shared by all connections of the same scheme, limits and
+            memo: remembered heads. May be shared by all connections of the same scheme, limits and
                 default authority. None: nothing is remembered beyond this connection.
             default_authority: for HTTP/1.0 requests without Host.
         """
@@ -125,7 +122,8 @@ class ServerConnection:
         self.plain = False
         self._scheme = scheme
         self._limits = limits
-        self._memo = {} if memo is None else memo
+        self._memo = HeadMemo() if memo is None else memo
+        self._heads = self._memo.heads
         self._default_authority = default_authority
         self._reading = HEAD
         self._buffer = b""
@@ -158,7 +156,7 @@ class ServerConnection:
         if (
             self._reading is HEAD
             and not self._scanned
-            and (head := self._memo.get(self._buffer)) is not None
+            and (head := self._heads.get(self._buffer)) is not None
             and head.scheme == self._scheme  # a memo shared too widely costs time, not correctness
         ):
             self._buffer = b""
@@ -192,13 +190,9 @@ class ServerConnection:
                 raise ClientGone("end of file inside a head")
             self._close()
             return PAUSED
-        head = self._memo.get(raw)
+        head = self._heads.get(raw)
         if head is None or head.scheme != self._scheme:
-            head = parse_request_head(raw, self._scheme, self._limits, self._default_authority)
-            if head.framing is Framing.NONE and len(raw) <= MEMO_HEAD_BYTES:
-                if len(self._memo) >= MEMO_HEADS:
-                    self._memo.clear()
-                self._memo[raw] = head
+            head = self._memo.read(raw, self._scheme, self._parse)
         self._asked = head
         self._stream += 1
         if head.framing is Framing.NONE:
@@ -212,6 +206,9 @@ class ServerConnection:
             else:
                 self._body = ChunkedDecoder(ClientFault, self._limits.body_bytes)
         return Request(self._stream, head)
+
+    def _parse(self, raw: bytes) -> RequestHead:
+        return parse_request_head(raw, self._scheme, self._limits, self._default_authority)
 
     def _take_head(self) -> bytes | None:
         """

@@ -7,7 +7,8 @@ import pytest
 from edge.errors import ClientFault, ClientGone
 from edge.http.connection import Connection
 from edge.http.events import NEED_DATA, PAUSED, Body, End, Request
-from edge.http.h1.server import DRAIN_BYTES, MEMO_HEAD_BYTES, MEMO_HEADS, ServerConnection
+from edge.http.h1.memo import HEAD_BYTES, HEADS, HeadMemo
+from edge.http.h1.server import DRAIN_BYTES, ServerConnection
 from edge.message.head import Framing, ReplyHead
 from tests.http.talk import GET, TEA, ask, each_byte, hear_requests, server, written
 
@@ -129,15 +130,15 @@ def test_one_empty_line_before_a_request_is_forgiven_and_two_are_not() -> None:
 
 
 def test_an_identical_head_is_the_same_object_on_every_connection() -> None:
-    memo: dict = {}
+    memo = HeadMemo()
     heads = [ask(server(memo=memo)).head for _ in range(3)]
 
     assert heads[0] is heads[1] is heads[2]
-    assert [GET] == list(memo)
+    assert [GET] == list(memo.heads)
 
 
 def test_a_remembered_head_is_recognised_in_a_pipeline_and_across_cuts() -> None:
-    memo: dict = {}
+    memo = HeadMemo()
     head = ask(server(memo=memo)).head
     conn = server(memo=memo)
     conn.receive(GET[:9])
@@ -150,7 +151,7 @@ def test_a_remembered_head_is_recognised_in_a_pipeline_and_across_cuts() -> None
 
 
 def test_what_was_half_looked_at_leaves_no_trace() -> None:
-    memo: dict = {}
+    memo = HeadMemo()
     ask(server(memo=memo))
     other = GET.replace(b"/", b"/other", 1)
     for prefix in (b"\r\n", b""):
@@ -163,7 +164,7 @@ def test_what_was_half_looked_at_leaves_no_trace() -> None:
 
 
 def test_a_head_remembered_for_another_scheme_is_not_taken() -> None:
-    memo: dict = {}
+    memo = HeadMemo()
 
     assert [ask(server(scheme, memo=memo)).head.scheme for scheme in (b"http", b"https", b"http")] == [
         b"http",
@@ -174,23 +175,23 @@ def test_a_head_remembered_for_another_scheme_is_not_taken() -> None:
 
 @pytest.mark.parametrize(
     "wire",
-    [POST, CHUNKED_POST, GET[:-2] + b"x: " + b"y" * MEMO_HEAD_BYTES + b"\r\n\r\n"],
+    [POST, CHUNKED_POST, GET[:-2] + b"x: " + b"y" * HEAD_BYTES + b"\r\n\r\n"],
     ids=["length", "chunked", "large"],
 )
 def test_what_has_a_body_or_is_large_is_not_remembered(wire: bytes) -> None:
-    memo: dict = {}
+    memo = HeadMemo()
     ask(server(memo=memo), wire)
 
-    assert {} == memo
+    assert {} == memo.heads
 
 
 def test_the_memo_is_bounded() -> None:
-    memo: dict = {}
+    memo = HeadMemo()
     conn = server(memo=memo)
-    for number in range(MEMO_HEADS + 1):
+    for number in range(HEADS + 1):
         answer(conn, ask(conn, GET.replace(b"/", b"/%d" % number, 1)).stream)
 
-    assert len(memo) == 1
+    assert len(memo.heads) == 1
 
 
 # --- what is limited -----------------------------------------------------------------------------------------
@@ -360,7 +361,7 @@ def test_a_request_with_a_body_is_plain_once_it_is_read() -> None:
 
 @pytest.mark.parametrize("wire", [OLD, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")])
 def test_who_must_be_told_of_the_close_is_not_plain(wire: bytes) -> None:
-    memo: dict = {}
+    memo = HeadMemo()
     for _ in range(2):
         conn = server(memo=memo)
         ask(conn, wire)
