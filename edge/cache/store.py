@@ -17,6 +17,7 @@ like an empty one that takes nothing.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from itertools import islice
@@ -163,7 +164,7 @@ class Store:
             boot: for tests.
 
         Raises:
-            OSError, lmdb.Error: the directory cannot be used.
+            OSError: the directory cannot be used, or there is not so much room in this process's memory.
         """
         door = Door(Path(path), size, boot)
 
@@ -180,6 +181,10 @@ class Store:
 
         try:
             env, records = door.enter(make, lambda env: Records(env, size))
+        except lmdb.Error as error:
+            door.drop()
+            number = errno.ENOMEM if isinstance(error, lmdb.MemoryError) else errno.EIO
+            raise OSError(number, f"the cache of {size >> 20} MiB cannot be opened: {error}") from error
         except BaseException:
             door.drop()
             raise
