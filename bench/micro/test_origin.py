@@ -22,8 +22,9 @@ import trio
 from edge.clock import SYSTEM
 from edge.config.tree import Origin, OriginServer
 from edge.message.head import RequestHead
-from edge.origin.balance import BALANCERS
+from edge.origin.balance import BALANCERS, Turns, make_balancer
 from edge.origin.request import origin_request
+from edge.share.fleet import Fleet
 from edge.worker.origins import Origins
 
 REPLY = (
@@ -91,8 +92,21 @@ def test_composing_a_request(benchmark):
 
 @pytest.mark.parametrize("balance", sorted(BALANCERS))
 def test_picking_one_of_three(benchmark, balance):
-    balancer = BALANCERS[balance]([1, 1, 2], [b"10.0.0.1:80", b"10.0.0.2:80", b"10.0.0.3:80"], Random(1))
-    benchmark(balancer.pick, [0, 1, 2], [3, 1, 2], b"192.0.2.1")
+    names = [b"10.0.0.1:80", b"10.0.0.2:80", b"10.0.0.3:80"]
+    fleet = Fleet(2)
+    balancer = make_balancer(balance, [1, 1, 2], names, turns=Turns.of(fleet, fleet.row(b"shop")), random=Random(1))
+    balancer.prepare([0, 1, 2], [1, 1, 2])
+    benchmark(balancer.pick, [0, 1, 2], [1, 1, 2], [3, 1, 2], b"192.0.2.1")
+
+
+@pytest.mark.parametrize("balance", sorted(BALANCERS))
+def test_choosing_one_of_three(benchmark, balance):
+    """With the survey, the load in another worker, and a look whether there is room."""
+    servers = tuple(OriginServer(f"http://10.0.0.{number}:80") for number in (1, 2, 3))
+    origins = Origins({"shop": Origin("shop", servers, balance=balance)}, SYSTEM, fleet=Fleet(2), alive=lambda: [0, 1])
+    group = origins.groups["shop"]
+    exchange = origins.exchange("shop", ask(), b"192.0.2.1")
+    benchmark(group.choose, exchange, frozenset(), SYSTEM.mono())
 
 
 @pytest.mark.parametrize("beside", [1, 32])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from edge.config.agree_routes import route_rules
 from edge.config.kinds import did_you_mean, size_words, time_words
+from edge.config.origin_rules import Ejection, HealthCheck, RouteRetry, Sticky
 from edge.config.problem import Severity
 from edge.config.route_rules import RouteMirror
 from edge.config.tree import (
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
 P = TypeVar("P")
 
 ERROR, WARNING = Severity.ERROR, Severity.WARNING
+
+LEAST_SECRET = 16
+"""Characters of a secret: what a program makes by chance is longer, what a person makes up shorter."""
+
+MOST_ROWS = 900
+"""Origins and servers: what the node's page holds (``edge/share/fleet.py``), with room for those of the file before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,8 @@ def disagreements(parts: Parts) -> Iterator[Disagreement]:
     yield from _cache(parts)
     yield from _compression(parts)
     yield from _origins(parts)
+    yield from _balancing(parts)
+    yield from _retries(parts)
     yield from _routes(parts)
     yield from _route_caches(parts)
 
@@ -248,6 +257,76 @@ def _connections(key: Key, origin: Origin) -> Iterator[Disagreement]:
         yield Disagreement((*key, "source"), "two addresses of one family; expected at most one of each")
     if origin.source and all(server.unix_path is not None for server in origin.servers):
         yield Disagreement((*key, "source"), "Unix sockets are not reached from an address", WARNING)
+
+
+def _balancing(parts: Parts) -> Iterator[Disagreement]:
+    count = 0
+    for key, origin in parts.all(Origin):
+        count += 1 + len(origin.servers)
+        if origin.servers and all(server.backup for server in origin.servers):
+            yield Disagreement((*key, "servers"), "every server is a backup; expected one without backup = true")
+        if origin.balance != "consistent_hash":
+            for name, is_set in (("hash_key", origin.hash_key != "target"), ("bounded_load", origin.bounded_load)):
+                if is_set:
+                    yield Disagreement(
+                        (*key, name),
+                        f'nothing is hashed with balance = "{origin.balance}"; expected "consistent_hash"',
+                        WARNING,
+                    )
+    if count > MOST_ROWS:
+        yield Disagreement(("origin",), f"there are {count} origins and servers; expected at most {MOST_ROWS}")
+    for key, check in parts.all(HealthCheck):
+        if check.path is None:
+            if check != HealthCheck():
+                yield Disagreement(key, "without a path nobody is asked; expected path = ...", WARNING)
+        elif check.timeout_s > check.interval_s:
+            yield Disagreement(
+                (*key, "timeout"),
+                f"the next check is due after {time_words(check.interval_s)}; expected less than interval",
+            )
+    for key, ejection in parts.all(Ejection):
+        if not ejection.failures and ejection != Ejection(failures=0):
+            yield Disagreement(key, "with failures = 0 nobody is left out; expected more, or no other setting", WARNING)
+        if ejection.pause_s > ejection.longest_s:
+            yield Disagreement(
+                (*key, "pause"), f"this is longer than longest, {time_words(ejection.longest_s)}; expected less"
+            )
+        yield from _twice((*key, "on"), ejection.on)
+    for key, sticky in parts.all(Sticky):
+        if sticky.cookie is None and sticky != Sticky():
+            yield Disagreement(key, "without a cookie nobody stays; expected cookie = ...", WARNING)
+        if ";" in sticky.path:
+            yield Disagreement((*key, "path"), "a cookie's path ends at a semicolon; expected it percent-encoded")
+        if sticky.secret is not None and len(sticky.secret) < LEAST_SECRET:
+            yield Disagreement(
+                (*key, "secret"), f"this can be guessed; expected {LEAST_SECRET} characters or more, made by chance"
+            )
+        if sticky.same_site == "none" and not sticky.secure:
+            yield Disagreement((*key, "same_site"), "browsers take no such cookie; expected secure = true beside it")
+
+
+def _retries(parts: Parts) -> Iterator[Disagreement]:
+    origins = {origin.name: origin for _, origin in parts.all(Origin)}
+    routes = dict(parts.all(Route))
+    for key, rules in parts.all(RouteRetry):
+        yield from _twice((*key, "on"), rules.on)
+        yield from _twice((*key, "methods"), rules.methods)
+        route = routes.get(key[:-1])
+        origin = None if route is None else origins.get(route.origin)
+        if rules.hedge_s is not None and origin is not None and len(origin.servers) < 2:
+            yield Disagreement(
+                (*key, "hedge"), f"origin {origin.name!r} has one server, and no second to ask; expected two", WARNING
+            )
+        if rules.retries == 0 and (rules.methods or rules.on != RouteRetry().on):
+            yield Disagreement(
+                (*key, "retries"), "nothing is sent again here; expected more, or neither methods nor on", WARNING
+            )
+
+
+def _twice(key: Key, names: tuple[str, ...]) -> Iterator[Disagreement]:
+    for at, name in enumerate(names):
+        if name in names[:at]:
+            yield Disagreement(key, f"{name!r} is named twice; expected each once")
 
 
 def _is_same_place(listener: Listener, host: str, port: int) -> bool:

@@ -28,6 +28,8 @@ _DECIMAL_SIZES = {"K", "KB", "M", "MB", "G", "GB", "T", "TB"}
 _TIME_PART = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)\s*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+_STATUS_RANGE = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?\Z|([1-5])xx\Z")
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s*%\Z")
 _STATUS = re.compile(r"[2-5][0-9][0-9]\Z")
 YEAR_S = 365 * 86400.0
 """No lifetime is longer: RFC 9111's own arithmetic stops being of use long before it overflows."""
@@ -607,6 +609,129 @@ class ClaimMap(Kind):
     def _schema(self) -> dict[str, Any]:
         texts = {"type": "array", "items": self._text.json_schema(), "minItems": 1}
         return {"type": "object", "additionalProperties": {"anyOf": [self._text.json_schema(), texts]}}
+
+
+class RequestTarget(Text):
+    """A path, with a query or without."""
+
+    words = 'a path such as "/healthz"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        if not value.startswith("/"):
+            raise Unfit(f"{value!r} does not begin with a slash; expected {self.words}")
+        if "#" in value or any(not "!" <= sign <= "~" for sign in value):
+            raise Unfit(f"{value!r} cannot stand in a request; expected it percent-encoded and without a fragment")
+        return value
+
+
+class HostHeader(Text):
+    """What stands in a Host field."""
+
+    words = 'a host such as "shop.example" or "shop.example:8080"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        host, colon, port = value.rpartition(":") if not value.endswith("]") else (value, "", "")
+        name = host if colon else value
+        is_address = name.startswith("[") and name.endswith("]")
+        if (not is_address and not is_host_name(name.lower())) or (colon and not port.isdigit()):
+            raise Unfit(f"{value!r} is not a host; expected {self.words}")
+        return value
+
+
+class HashKey(Text):
+    """What of a request is hashed."""
+
+    words = '"target", "path", "client", "header:NAME", "cookie:NAME" or "query:NAME"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        sort, colon, name = value.partition(":")
+        if not colon and value in {"target", "path", "client"}:
+            return value
+        if sort == "header" and _TOKEN.match(name):
+            return value.lower()
+        if (sort == "cookie" and _TOKEN.match(name)) or (sort == "query" and name and not set(name) & set("&=#?")):
+            return value
+        raise Unfit(f"{value!r} is nothing to hash; expected {self.words}")
+
+
+class Share(Kind):
+    """A part of a whole: ``"20%"``, or ``0.2``; in the tree it is a fraction."""
+
+    words = 'a share such as "20%"'
+
+    def _read(self, value: object, base: Path) -> float:  # noqa: ARG002
+        share = value
+        if isinstance(value, str):
+            match = _SHARE.match(value.strip())
+            if match is None:
+                raise Unfit(f"{value!r} is not a share; expected one such as '20%', or 0.2")
+            share = float(match[1]) / 100
+        if isinstance(share, bool) or not isinstance(share, (int, float)):
+            raise Unfit(f"this is {sort_of(value)}; expected {self.words}")
+        if not 0 <= share <= 1:
+            raise Unfit(f"{value!r} is not a share; expected 0% to 100%")
+        return float(share)
+
+    def _show(self, value: Any) -> str:
+        return toml(f"{value * 100:g}%")
+
+    def _schema(self) -> dict[str, Any]:
+        return {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": 1},
+                {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*%$"},
+            ]
+        }
+
+
+class Factor(Kind):
+    """How many times something."""
+
+    words = "a number such as 1.25"
+
+    def _read(self, value: object, base: Path) -> float:  # noqa: ARG002
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value)
+        raise Unfit(f"this is {sort_of(value)}; expected {self.words}")
+
+    def _show(self, value: Any) -> str:
+        return f"{value:g}"
+
+    def _schema(self) -> dict[str, Any]:
+        return {"type": "number"}
+
+
+class StatusRange(Kind):
+    """A status, or all from one to another; in the tree the first and the last."""
+
+    words = 'a status such as 200, or some as in "200-299" or "2xx"'
+
+    def _read(self, value: object, base: Path) -> tuple[int, int]:  # noqa: ARG002
+        if isinstance(value, int) and not isinstance(value, bool):
+            first = last = value
+        elif isinstance(value, str) and (match := _STATUS_RANGE.match(value)):
+            if match[3]:
+                first, last = int(match[3]) * 100, int(match[3]) * 100 + 99
+            else:
+                first = int(match[1])
+                last = int(match[2] or first)
+        else:
+            raise Unfit(f"{_seen(value)}; expected {self.words}")
+        if not 100 <= first <= last <= 599:
+            raise Unfit(f"{value!r} is no status, or none that is there; expected 100 to 599, the lower first")
+        return first, last
+
+    def _show(self, value: Any) -> str:
+        first, last = value
+        return str(first) if first == last else toml(f"{first}-{last}")
+
+    def _schema(self) -> dict[str, Any]:
+        return {
+            "anyOf": [
+                {"type": "integer", "minimum": 100, "maximum": 599},
+                {"type": "string", "pattern": "^([1-5]xx|[1-5][0-9][0-9](-[1-5][0-9][0-9])?)$"},
+            ]
+        }
 
 
 class StatusTimes(Kind):

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge.config import kinds
 from edge.config.address import parse_address, parse_target
 from edge.config.contents import Contents
+from edge.config.origin_rules import Ejection, HealthCheck, RouteRetry, Sticky
 from edge.config.route_rules import (
     ErrorPages,
     RouteLimits,
@@ -295,6 +296,7 @@ class OriginServer:
     weight: int = setting(
         kinds.Integer(), "Its share of the requests, relative to the other servers'.", default=1, least=1, most=1000
     )
+    backup: bool = setting(kinds.Boolean(), "Whether it is asked only while none of the others can be.", default=False)
 
     def __post_init__(self) -> None:
         if not self.host:
@@ -338,7 +340,7 @@ class OriginTls:
     )
 
 
-Balance = Literal["round_robin", "least_connections", "ip_hash", "consistent_hash", "random_two"]
+Balance = Literal["round_robin", "least_connections", "least_time", "ip_hash", "consistent_hash", "random_two"]
 
 
 @table
@@ -352,9 +354,31 @@ class Origin:
         example='["http://127.0.0.1:8001", { url = "http://127.0.0.1:8002", weight = 2 }]',
     )
     balance: Balance = setting(
-        kinds.Choice("round_robin", "least_connections", "ip_hash", "consistent_hash", "random_two"),
-        "How a server is chosen for each request.",
+        kinds.Choice("round_robin", "least_connections", "least_time", "ip_hash", "consistent_hash", "random_two"),
+        "How a server is chosen for each request, for all workers together.",
         default="round_robin",
+    )
+    hash_key: str = setting(
+        kinds.HashKey(),
+        "What consistent_hash goes by: target (host, path and query), path, client, header:NAME, cookie:NAME or query:NAME. "
+        "Requests without it go by their target.",
+        default="target",
+    )
+    bounded_load: float | None = setting(
+        kinds.Factor(),
+        "With consistent_hash: no server carries more than so many times its share of the requests under way; what is above "
+        "goes to the next. Without it, as many as come.",
+        default=None,
+        least=1.05,
+        most=100.0,
+        example="1.25",
+    )
+    slow_start_s: float = setting(
+        kinds.Time(),
+        "How long a server that comes back takes until it has its whole share again; 0: at once. Hashes do not know this.",
+        default=0.0,
+        name="slow_start",
+        most=3600.0,
     )
     connect_s: float = setting(
         kinds.Time(),
@@ -439,9 +463,53 @@ class Origin:
         default=None,
         example='"v2"',
     )
+    max_requests: int | None = setting(
+        kinds.Integer(),
+        "Requests under way at each server, of the whole node; what is above waits. Without it max_connections alone counts.",
+        default=None,
+        least=1,
+        most=1_000_000,
+        example="200",
+    )
+    max_pending: int | None = setting(
+        kinds.Integer(),
+        "Requests that may wait while all servers are busy, of the whole node; more are answered 503 at once. Without it as "
+        "many per worker as there are connections.",
+        default=None,
+        least=0,
+        most=1_000_000,
+        example="100",
+    )
+    queue_s: float = setting(
+        kinds.Time(),
+        "How long a request may wait while all servers are busy; then it is answered 503.",
+        default=5.0,
+        name="queue",
+        least=0.001,
+        most=300.0,
+    )
     retries: int = setting(
         kinds.Integer(), "Further attempts for a request that may safely be sent again.", default=1, least=0, most=10
     )
+    retry_budget: float = setting(
+        kinds.Share(),
+        "Further attempts and hedges there may be, of the whole node's requests to this origin in the last seconds.",
+        default=0.2,
+    )
+    retry_reserve: int = setting(
+        kinds.Integer(),
+        "Further attempts that are allowed in ten seconds however few requests there are.",
+        default=10,
+        least=0,
+        most=1000,
+    )
+    health: HealthCheck = setting(
+        kinds.Table(HealthCheck), "How its servers are asked whether they are well.", default=HealthCheck()
+    )
+    ejection: Ejection = setting(
+        kinds.Table(Ejection), "When a server that answers badly is left alone.", default=Ejection()
+    )
+    sticky: Sticky = setting(kinds.Table(Sticky), "Whether clients stay with their server.", default=Sticky())
     tls: OriginTls = setting(kinds.Table(OriginTls), "How an https origin is verified.", default=OriginTls())
     host_header: Literal["client", "server"] = setting(
         kinds.Choice("client", "server"),
@@ -977,6 +1045,9 @@ class Route:
     origin: str = setting(kinds.Text(), "The name of an [origin.NAME].", default="", example='"shop"')
     cache: RouteCache = setting(
         kinds.Table(RouteCache), "How the cache treats what goes this way.", default=RouteCache()
+    )
+    retry: RouteRetry = setting(
+        kinds.Table(RouteRetry), "When a request that failed is sent again.", default=RouteRetry()
     )
     name: str | None = setting(
         kinds.Text(), "What it is called where it is spoken of.", default=None, example='"shop-beta"'

@@ -228,6 +228,15 @@ MIRRORS_DROPPED: Final = _one(
 ORIGIN_RETRIES: Final = _one(
     "edge_origin_retries_total", Kind.COUNTER, "Exchanges tried again on another connection or server."
 )
+ORIGIN_RETRIES_REFUSED: Final = _one(
+    "edge_origin_retries_refused_total", Kind.COUNTER, "Further attempts that an origin's retry budget did not allow."
+)
+ORIGIN_HEDGES: Final = _one(
+    "edge_origin_hedges_total", Kind.COUNTER, "Requests also sent to a second server because the first was slow."
+)
+ORIGIN_EJECTIONS: Final = _one(
+    "edge_origin_ejections_total", Kind.COUNTER, "Times a server was left alone: unreachable, or failing."
+)
 ORIGIN_BYTES: Final = _one("edge_origin_received_bytes_total", Kind.COUNTER, "Body bytes received from origins.")
 ORIGIN_IDLE: Final = _one("edge_origin_idle_connections", Kind.GAUGE, "Kept-alive origin connections at rest.")
 

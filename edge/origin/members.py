@@ -28,6 +28,7 @@ class Member:
         url: who it is; unique within its origin.
         scheme, host, port, unix_path: where it is, and how it is spoken to. The path is instead of host and port.
         weight: its share, 1 … MOST_WEIGHT.
+        is_backup: it is asked only while none of the others can be.
     """
 
     url: str
@@ -36,6 +37,7 @@ class Member:
     port: int
     unix_path: str | None = None
     weight: int = 1
+    is_backup: bool = False
 
     @property
     def label(self) -> str:

@@ -71,10 +71,11 @@ async def ask(means: Means, x: Exchange, plan: Fetch, flight: Flight | None) -> 
 
 def begin(means: Means, x: Exchange, plan: Fetch, flight: Flight | None) -> Errand:
     """Put the question. Nothing is sent yet."""
-    origin = x.known.origin
+    origin, route = x.known.origin, x.known.route
     assert origin is not None
+    assert route is not None
     request = compose(means, x, plan)
-    ox = means.origins.exchange(origin.name, request, address_of(means, x), x.interim)
+    ox = means.origins.exchange(origin.name, request, address_of(means, x), x.interim, route.retry)
     way = x.known.way
     if way is not None and not way.is_plain:
         if way.timeouts is not None:

@@ -63,6 +63,9 @@ class Attempt:
         interims: 1xx heads that have come.
         is_continued: a 100 was among them.
         unwaited: bytes moved since this exchange last waited.
+        served_by: who is asked.
+        is_learnt: what its reply's head says about the server has been noted.
+        is_final: its reply has been taken for the request's.
     """
 
     # Defaults live on the class: an attempt writes only what differs, half of the cost of filling the slots.
@@ -79,8 +82,11 @@ class Attempt:
     is_continued = False
     unwaited = 0
     cut: OriginFault | None = None  # the body broke off: said to everyone who asks for more
+    is_learnt = False
+    is_final = False
 
     def __init__(self, link: Link, request: OriginRequest, on_interim: Callable[[ReplyHead], None] | None) -> None:
+        self.served_by = link.server
         self.server = link.server.label
         self._request = request
         self._on_interim = on_interim

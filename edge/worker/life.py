@@ -157,6 +157,9 @@ class Worker:
             fleet=heritage.fleet,
             slot=slot,
             credentials=heritage.credentials,
+            cells=self.cells,
+            bells=heritage.bells,
+            alive=lambda: [row.slot for row in heritage.scoreboard.rows if row.pid],
         )
         self.gate = Gate(self.fast, heritage.crowd, slot, clock)
         self._offset_s = self.fast.now_wall_ahead()
@@ -285,6 +288,7 @@ class Worker:
             self.flights.heard()
         else:
             self.heritage.bells.clear(self.heritage.slot)
+        self.origins.heard()
 
     # -- accepting ------------------------------------------------------------------------------------------
 

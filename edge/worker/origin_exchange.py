@@ -28,16 +28,19 @@ from __future__ import annotations
 
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import trio
 from trio.lowlevel import checkpoint, wait_writable
 
+from edge.config.origin_rules import RouteRetry
 from edge.errors import Fault, OriginFault
 from edge.message.head import Framing
+from edge.observe import names
 from edge.origin.pace import patience_s
-from edge.origin.retry import Verdict, may_retry
+from edge.origin.retry import Verdict, failure_of, may_retry
 from edge.worker.attempt import TURN_BYTES, Attempt
+from edge.worker.hedging import first_of_two
 from edge.worker.waits import flush, rearm
 
 if TYPE_CHECKING:
@@ -46,10 +49,16 @@ if TYPE_CHECKING:
 
     from edge.message.head import Field, ReplyHead
     from edge.origin.request import OriginRequest
+    from edge.origin.retry import Rules
     from edge.worker.pools import Group, Link, Server
     from edge.worker.waits import Watch
 
 _NOBODY: frozenset[Server] = frozenset()
+
+NO_RETRY: Final = RouteRetry(retries=0)
+SAFE: Final = frozenset({b"GET", b"HEAD"})
+LEAST_BAD: Final = 429
+"""No status below it is tried again or counted against a server."""
 
 
 class OriginExchange:
@@ -63,6 +72,8 @@ class OriginExchange:
         attempt: the last of them.
         is_kept: the reply is being stored: others wait for it, too.
         is_sending, is_held, scope, is_overdue: see :class:`edge.worker.waits.Waiter`.
+        avoid: who has failed it and is asked again only if there is nobody else.
+        rules: of its route, for what is tried again.
     """
 
     # Defaults live on the class: an exchange writes only what differs.
@@ -70,6 +81,8 @@ class OriginExchange:
     reused = False
     attempts = 0
     attempt: Attempt  # once there is a connection
+    avoid: Server | None = None
+    _asked_mono = 0.0
     _is_begun = False
     _body_begun = False
     is_sending = False
@@ -90,7 +103,9 @@ class OriginExchange:
         request: OriginRequest,
         client: bytes,
         on_interim: Callable[[ReplyHead], None] | None,
+        rules: Rules,
     ) -> None:
+        self.rules = rules
         self._group = group
         self._watch = watch
         self.request = request
@@ -131,7 +146,9 @@ class OriginExchange:
         if group.waiting:
             return False
         now_mono = group.clock.mono()
-        self._chosen = server = group.choose(self, _NOBODY, now_mono)
+        server = self._chosen
+        if server is None:
+            self._chosen = server = group.choose(self, _NOBODY, now_mono)
         link = None if server is None else server.take(now_mono, self.request.preface)
         if link is None:
             return False
@@ -140,7 +157,9 @@ class OriginExchange:
 
     def _begin(self, link: Link) -> None:
         self._is_begun = True
-        self.server = link.server.label
+        server = link.server
+        self.server = server.label
+        self._group.words[server.asked] += 1
         self.reused = link.uses > 0
         self.attempt = Attempt(link, self.request, self._on_interim)
 
@@ -160,6 +179,8 @@ class OriginExchange:
         """
         while not (attempt := self.attempt).is_asked:
             self.attempts += 1
+            if self._group.chooser.is_timed:
+                self._asked_mono = self._group.clock.mono()
             attempt.ask()
             if not attempt.flush():
                 await flush(self, self._between_bytes_s)
@@ -278,15 +299,21 @@ class OriginExchange:
         """The reply's, once its body has ended."""
         return self.attempt.trailers
 
-    async def reply(self) -> ReplyHead:
+    def reply(self) -> Awaitable[ReplyHead]:
         """
         Wait for the final reply's head, or a 101.
 
-        A reused connection that died unanswered is replaced, if the request may be sent again.
+        Where the route's rules and the origin's budget allow it, a request that has failed is sent again.
 
         Raises:
             OriginFault: ``http_response_timeout``, ``connection_terminated``, ``http_protocol_error`` and the like.
         """
+        if self.rules.hedge_s is not None and self._may_hedge:
+            return first_of_two(self, self.rules.hedge_s)
+        return self.reply_alone()
+
+    async def reply_alone(self) -> ReplyHead:
+        """Wait for the final reply's head from one server at a time. May be cancelled and called again."""
         while True:
             try:
                 if self._fault is not None:
@@ -302,7 +329,44 @@ class OriginExchange:
             except OriginFault as fault:
                 await self._again(fault)
             else:
-                return head
+                self._learn(attempt, head)
+                if head.status < LEAST_BAD or attempt.is_final or not await self._elsewhere(attempt, head):
+                    return head
+
+    def _learn(self, attempt: Attempt, head: ReplyHead) -> None:
+        """Note what a reply's head says about its server, once."""
+        group, server = self._group, attempt.served_by
+        if attempt.is_learnt:
+            return
+        attempt.is_learnt = True
+        if head.status >= LEAST_BAD and head.status in group.bad_statuses:
+            server.failed(f"status {head.status}", group.clock.mono())
+        elif group.words[server.trouble]:
+            server.answered(group.clock.mono())
+        if group.chooser.is_timed:
+            now_mono = group.clock.mono()
+            group.chooser.timed(server, now_mono - self._asked_mono, now_mono)
+
+    async def _elsewhere(self, attempt: Attempt, head: ReplyHead) -> bool:
+        """Have the request sent again if a reply's status is a reason to; True: another attempt is under way."""
+        attempt.is_final = True
+        group, status = self._group, head.status
+        if status not in self.rules.statuses or self.request.framing is not Framing.NONE or group.waiting:
+            return False
+        if not self._may_again(status, attempt):
+            return False
+        self.avoid = attempt.served_by
+        now_mono = group.clock.mono()
+        try:
+            chosen = group.choose(self, _NOBODY, now_mono)
+            if chosen is None or not group.spend(now_mono):
+                return False  # what we have is a reply: it is not given up for a place in a queue
+            link = await group.lend(self, chosen)
+        except Fault:
+            return False
+        attempt.kill()
+        self._begin(link)
+        return True
 
     async def _rest_of_head(self, attempt: Attempt) -> ReplyHead:
         """Wait for the rest of a head that has begun: as long as for its first byte, and again after each 1xx."""
@@ -350,10 +414,17 @@ class OriginExchange:
             False: it takes waiting; whatever was done so far is gone on with by entering this and calling :meth:`resume`.
         """
         group = self._group
-        if not group.is_patient or not self._borrow():
+        if not group.is_patient or self.rules.hedge_s is not None:
             return False
+        try:
+            if not self._borrow():
+                return False
+        except OriginFault:
+            return False  # there is nobody to ask: whoever enters this is told so
         attempt = self.attempt
         self.attempts += 1
+        if group.chooser.is_timed:
+            self._asked_mono = group.clock.mono()
         attempt.ask()
         if not attempt.flush() or attempt.broken is not None:
             return False
@@ -364,7 +435,8 @@ class OriginExchange:
         Return the final reply's head; None: *heard* will be called again.
 
         Raises:
-            OriginFault: there will be none on this connection. It may be asked on another, by :meth:`resume`.
+            OriginFault: there will be none on this connection, or one that is a reason to ask again. It may be asked on
+                another, by :meth:`resume`.
         """
         attempt = self.attempt
         watch = self._watch
@@ -382,6 +454,10 @@ class OriginExchange:
             if not watch.ears.call(attempt.link.fd, heard, errand):
                 raise self._keep(OriginFault("closed inside a reply's head", word="http_response_incomplete"))
             watch.waits[self] = until_mono
+            return None
+        self._learn(attempt, head)
+        if head.status >= LEAST_BAD and head.status in self.rules.statuses:
+            raise OriginFault(f"status {head.status}: it may be tried again, by who can wait")
         return head
 
     def forget(self) -> None:
@@ -469,18 +545,17 @@ class OriginExchange:
 
     async def _again(self, fault: Fault) -> None:
         """Replace the connection and forget the attempt if the request may be sent again; else raise *fault*."""
-        attempt = self.attempt
-        verdict = may_retry(
-            fault.retry,
-            method=self.request.method,
-            reused=self.reused,
-            body_begun=self._body_begun,
-            answered=attempt.reply_bytes > 0,
-            attempts=self.attempts,
-            retries=self._group.settings.retries,
-        )
-        if verdict is not Verdict.AGAIN or not attempt.has_link:
+        attempt, group = self.attempt, self._group
+        failure = failure_of(fault, may_be_seen=attempt.request_bytes > 0, reused=self.reused)
+        if failure in group.bad_failures and not attempt.reply_bytes:
+            now_mono = group.clock.mono()
+            attempt.served_by.failed(fault.word, now_mono)
+            if group.chooser.is_timed:
+                group.chooser.timed(attempt.served_by, now_mono - self._asked_mono, now_mono)
+        if not attempt.has_link or not self._may_again(failure, attempt) or not group.spend(group.clock.mono()):
             raise fault
+        if failure in {"reset", "timeout"}:
+            self.avoid = attempt.served_by
         was_whole = attempt.is_whole
         attempt.kill()
         replaced = self._replaced = trio.Event()  # who sends the body beside may get its first byte meanwhile
@@ -493,3 +568,63 @@ class OriginExchange:
         finally:
             self._replaced = None
             replaced.set()
+
+    def _may_again(self, failure: str | int | None, attempt: Attempt) -> bool:
+        verdict = may_retry(
+            failure,
+            self.rules,
+            method=self.request.method,
+            may_be_seen=attempt.request_bytes > 0,
+            body_begun=self._body_begun,
+            answered=attempt.reply_bytes > 0,
+            attempts=self.attempts,
+            retries=self._group.settings.retries,
+        )
+        return verdict is Verdict.AGAIN
+
+    # -- what binds a client to its server -------------------------------------------------------------------
+
+    def set_cookie(self) -> bytes | None:
+        """Return the Set-Cookie value that binds the client to the server that answered; None if none is needed."""
+        bonds = self._group.chooser.bonds
+        if bonds is None:
+            return None
+        server = self.attempt.served_by
+        if server.has_left or bonds.place(self.request.fields) == server.index:
+            return None
+        return bonds.set_cookie(server.index)
+
+    # -- two servers at once ---------------------------------------------------------------------------------
+
+    @property
+    def _may_hedge(self) -> bool:
+        return self.request.framing is Framing.NONE and self.request.method in SAFE and self.request.upgrade is None
+
+    def rival(self) -> OriginExchange | None:
+        """Return an exchange that asks another server the same; None if there is nobody with room, or no budget for it."""
+        group, first = self._group, self.attempt.served_by
+        if len(group.servers) < 2 or group.waiting:
+            return None
+        now_mono = group.clock.mono()
+        other = OriginExchange(group, self._watch, self.request, self.client, self._on_interim, NO_RETRY)
+        other.avoid = first
+        try:
+            other._chosen = group.choose(other, frozenset((first,)), now_mono)
+        except OriginFault:
+            return None
+        if other._chosen is None or not group.spend(now_mono):
+            return None
+        group.node.cells[names.ORIGIN_HEDGES] += 1
+        return other
+
+    def give_up_unless(self, heir: OriginExchange) -> None:
+        """Close the connection, if there is one and *heir* does not go on with it."""
+        attempt = getattr(self, "attempt", None)
+        if attempt is not None and attempt is not heir.attempt:
+            attempt.kill()
+
+    def adopt(self, rival: OriginExchange) -> None:
+        """Go on with the attempt of a *rival* that was quicker."""
+        self.attempt.kill()
+        self.attempt, self.server, self.reused = rival.attempt, rival.server, rival.reused
+        self.attempts += rival.attempts

@@ -9,30 +9,39 @@ from __future__ import annotations
 
 import math
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
+from edge.config.origin_rules import RouteRetry
+from edge.observe import names
 from edge.share.fleet import Fleet
 from edge.tls.credentials import Credentials
 from edge.worker.dial import Dialler
 from edge.worker.ears import TrioEars
 from edge.worker.origin_exchange import OriginExchange
-from edge.worker.pools import Group
+from edge.worker.pools import Group, Node
 from edge.worker.waits import Watch
 from edge.worker.warming import keep_ready
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from edge.clock import Clock
     from edge.config.tree import Origin
     from edge.message.head import ReplyHead
+    from edge.observe.ledger import Cells
     from edge.origin.request import OriginRequest
+    from edge.origin.retry import Rules
+    from edge.share.bells import Bells
     from edge.worker.ears import Ears
 
 
 _NOTHING: Mapping[str, Credentials] = MappingProxyType({})
+
+
+USUAL: Final = RouteRetry()
+"""What is tried again where no route says otherwise."""
 
 
 class Standing(NamedTuple):
@@ -58,6 +67,9 @@ class Origins:
         fleet: what the node knows of servers; None: nobody shares it.
         slot: which rows of it are our own.
         credentials: what is believed of each origin and shown to it, by name; without, the system's authorities.
+        cells: this worker's counters.
+        bells: of all workers.
+        alive: gives the slots of the processes that are there; None: nobody else is.
 
     Raises:
         OSError: there are more servers than the node has rows.
@@ -73,21 +85,18 @@ class Origins:
         fleet: Fleet | None = None,
         slot: int = 0,
         credentials: Mapping[str, Credentials] = _NOTHING,
+        cells: Cells | None = None,
+        bells: Bells | None = None,
+        alive: Callable[[], Iterable[int]] | None = None,
     ) -> None:
         self._clock = clock
         ears = ears or TrioEars()
         self._watch = Watch(clock, ears)
         dialler = dialler or Dialler(clock)
-        fleet = fleet or Fleet(1)
-        self._groups = {
+        self.node = Node(fleet or Fleet(1), slot, [0] * len(names.NAMES) if cells is None else cells, bells, alive)
+        self.groups = {
             name: Group(
-                settings,
-                clock,
-                dialler,
-                ears,
-                fleet,
-                slot,
-                credentials.get(name) or Credentials(settings.tls.verify),
+                settings, clock, dialler, ears, self.node, credentials.get(name) or Credentials(settings.tls.verify)
             )
             for name, settings in origins.items()
         }
@@ -98,6 +107,7 @@ class Origins:
         request: OriginRequest,
         client: bytes = b"",
         on_interim: Callable[[ReplyHead], None] | None = None,
+        rules: Rules = USUAL,
     ) -> OriginExchange:
         """
         Begin an exchange: ``async with origins.exchange(...) as exchange``. Entering gets a connection.
@@ -107,17 +117,20 @@ class Origins:
             request: from :func:`edge.origin.request.origin_request`.
             client: the client's address as text, for balancing by client.
             on_interim: called with every 1xx but 101; must not wait.
+            rules: of the route, for what is tried again.
 
         Raises (entering):
             OriginFault: no server could be reached.
             EdgeFault: no connection came free in time (503).
         """
-        return OriginExchange(self._groups[name], self._watch, request, client, on_interim)
+        group = self.groups[name]
+        group.words[group.budget.asked_at] += 1
+        return OriginExchange(group, self._watch, request, client, on_interim, rules)
 
     async def tend(self) -> None:
         """Keep connections ready where that is asked for; ends once nothing is kept any more."""
         async with trio.open_nursery() as nursery:
-            for group in self._groups.values():
+            for group in self.groups.values():
                 if group.settings.min_idle:
                     nursery.start_soon(keep_ready, group)
 
@@ -129,13 +142,18 @@ class Origins:
         """
         now_mono = self._clock.mono()
         self._watch.sweep(now_mono)
-        for group in self._groups.values():
-            for server in group.servers:
-                server.sweep(now_mono)
+        self.node.look()
+        for group in self.groups.values():
+            group.sweep(now_mono)
+
+    def heard(self) -> None:
+        """Our bell has rung: a server that others kept busy may have room."""
+        for group in self.groups.values():
+            group.look_again()
 
     def leave(self) -> None:
         """Keep nothing any more: close what is idle, and close the rest as it comes back (draining)."""
-        for group in self._groups.values():
+        for group in self.groups.values():
             group.keeps = False
             for server in group.servers:
                 for link in server.pool.aged(math.inf):
@@ -147,11 +165,11 @@ class Origins:
             Standing(
                 name,
                 server.label,
-                server.health.may_try(self._clock.mono()),
+                server.health.may_ask(self._clock.mono()),
                 server.pool.lent,
                 server.pool.idle,
                 group.waiting,
             )
-            for name, group in self._groups.items()
+            for name, group in self.groups.items()
             for server in group.servers
         ]

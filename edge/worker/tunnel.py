@@ -37,9 +37,10 @@ async def tunnel(means: Means, x: Exchange) -> None:
     x.outcome = plan.fwd.value
     request = compose(means, x, plan)
     asked_mono, asked_wall = means.clock.mono(), means.clock.wall()
-    origin = x.known.origin
+    origin, route = x.known.origin, x.known.route
     assert origin is not None
-    asking = means.origins.exchange(origin.name, request, address_of(means, x), x.interim)
+    assert route is not None
+    asking = means.origins.exchange(origin.name, request, address_of(means, x), x.interim, route.retry)
     timeouts = None if x.known.way is None else x.known.way.timeouts
     if timeouts is not None:
         asking.limit(timeouts.first_byte_s, timeouts.between_bytes_s)

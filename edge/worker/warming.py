@@ -40,7 +40,7 @@ def _lacks(server: Server) -> bool:
         and pool.may_open
         and group.keeps
         and not server.has_left
-        and server.health.may_try(group.clock.mono())
+        and server.health.may_ask(group.clock.mono())
     )
 
 

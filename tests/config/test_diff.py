@@ -97,6 +97,7 @@ def test_a_reload_needs_the_greatest_of_all_needs():
 def test_every_field_is_a_setting_or_follows_from_one():
     """A field that is no row would be read from nowhere and compared by nobody."""
     follows = {"source", "name", "scheme", "host", "port", "unix_path", "kind", "path"}
+    follows |= {"kinds", "statuses", "tried_methods"}
 
     def visit(cls):
         named = {row.field for row in rows(cls)}

@@ -1,7 +1,7 @@
 """A server is its URL; two lists differ in who joined, who left and who is altered."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.origin.members import MOST_WEIGHT, Member, Members
@@ -50,6 +50,7 @@ def test_who_is_named_twice_has_both_weights():
     assert (server(1, 5),) == Members.of([server(1, 2), server(1, 3)]).servers
 
 
+@settings(deadline=None)
 @given(servers, servers)
 def test_news_lead_from_one_list_to_the_other(before, after):
     old, new = Members.of(before), Members.of(after)

@@ -154,7 +154,7 @@ async def test_who_passes_nobody_on_speaks_for_himself():
     hears = Introduced()
     async with ScriptedOrigin(hears).open() as server:
         origins = origins_of(server.url, proxy_protocol="v2")
-        group = origins._groups["shop"]
+        group = origins.groups["shop"]
         link = await group.open(group.servers[0], 0.0)
         await wait_all_tasks_blocked()
         group.servers[0].discard(link)

@@ -401,7 +401,7 @@ async def test_a_post_of_which_no_byte_was_taken_is_sent_elsewhere():
     async with ScriptedOrigin().open() as server:
         origins = origins_of(server.url)
         await fetch(origins)
-        [link] = origins._groups["shop"].servers[0].pool.kept()
+        [link] = origins.groups["shop"].servers[0].pool.kept()
         link.stream = Dead(link.stream)
         async with origins.exchange("shop", post(0)) as exchange:
             await exchange.send_end()
@@ -576,7 +576,7 @@ async def test_waiting_for_a_connection_has_an_end(autojump_clock):
         await peer.closed_by_edge()
 
     async with ScriptedOrigin(silent).open() as server:
-        origins = origins_of(server.url, max_connections=1, connect_s=2.0)
+        origins = origins_of(server.url, max_connections=1, queue_s=2.0)
         async with origins.exchange("shop", get()):
             before = trio.current_time()
             with pytest.raises(EdgeFault) as caught:
@@ -1164,7 +1164,7 @@ async def test_a_tls_session_is_taken_up_again(authority, ca_file):
     async with ScriptedOrigin(script, tls=tls_context(authority)).open() as server:
         origins = origins_of(server.url, tls=OriginTls(ca=ca_file))
         await fetch(origins)
-        for link in origins._groups["shop"].servers[0].pool.aged(float("inf")):
+        for link in origins.groups["shop"].servers[0].pool.aged(float("inf")):
             link.server.discard(link)
         await fetch(origins)
 
@@ -1249,7 +1249,7 @@ async def test_servers_come_and_go_while_requests_are_under_way():
 
     async with ScriptedOrigin(slow).open() as a, ScriptedOrigin().open() as b, ScriptedOrigin().open() as c:
         origins = origins_of(a.url, b.url)
-        group = origins._groups["shop"]
+        group = origins.groups["shop"]
         bodies = []
 
         async def one():
