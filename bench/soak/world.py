@@ -5,6 +5,7 @@ Whoever answers and whoever asks agree on what lies under every address, so that
 What befalls a request is told apart strictly:
 
 - *right*: a complete reply with the right bytes; *flaky*: an origin's failure that it was told to play, answered as such;
+- *late*: refused because this process, on a busy machine, was too slow in saying it;
 - *retried*: closed without a byte on a kept connection that was at rest: any client asks again;
 - *refused*: no connection; *cut*: broken off or never answered; *wrong*: answered with something else.
 
@@ -29,6 +30,9 @@ from pathlib import Path
 HOST = "shop.example"
 REPLY_S = 25.0
 """A request that takes longer has failed; a worker that hangs is replaced well before."""
+
+LATE_S = 6.0
+"""A request that we ourselves took so long to say may rightly be refused: the machine was busy with something else."""
 
 SIZES = (200, 3_000, 16_000, 60_000, 250_000)
 POLICY = {
@@ -186,12 +190,15 @@ class World:
         wire += b"\r\n" + (posted or b"")
         self.counts["asked"] += 1
         got = b""
+        began = time.monotonic()
+        said_s = 0.0
         try:
             if drip_s:
                 for at in range(len(wire)):
                     writer.write(wire[at : at + 1])
                     await writer.drain()
                     await asyncio.sleep(drip_s)
+                    said_s = time.monotonic() - began
             else:
                 writer.write(wire)
             async with asyncio.timeout(REPLY_S + 600 * bool(sip_s)):
@@ -203,6 +210,8 @@ class World:
         except (OSError, asyncio.IncompleteReadError, TimeoutError, ValueError) as error:
             if target.startswith("/flaky") and not isinstance(error, TimeoutError):
                 self.befell("flaky")  # its origin has cut it short, and so it was seen
+            elif said_s > LATE_S:
+                self.befell("late")
             elif not got and not is_fresh and posted is None and not drip_s and _is_empty(error):
                 self.befell("retried")
                 return await self._again(dice, target)
@@ -211,6 +220,8 @@ class World:
             return False
         if status in {502, 504} and target.startswith("/flaky") and b"proxy-status" in said:
             self.befell("flaky")
+        elif status == 408 and said_s > LATE_S:
+            self.befell("late")
         elif status != 200:
             self.befell("wrong", f"{target}: {status} {said.get(b'proxy-status')!r}")
         else:
@@ -277,7 +288,7 @@ class World:
         while True:
             stream = await self.connect()
             if stream is not None:
-                await self.ask(dice, *stream, is_fresh=True, drip_s=0.03, target="/kept/1/3000")
+                await self.ask(dice, *stream, is_fresh=True, drip_s=0.015, target="/kept/1/3000")
                 stream[1].close()
             await asyncio.sleep(1)
 
