@@ -66,7 +66,7 @@ def _taken(known: Known, client: str, account: Account) -> None:
     account.say("route", f"{described(route)}: to origin {origin.name} ({origin.balance} of {servers})", SPECIFICITY)
     if route.split:
         parts = ", ".join(f"{share.origin} {share.weight}" for share in route.split)
-        by = f"address {client}" if route.split_by == "address" else route.split_by
+        by = f"address {client or 'unknown'}" if route.split_by == "address" else route.split_by
         account.say(
             "route", f"its clients are split ({parts}), by {by}: this one goes to {origin.name}", "[[route]] split"
         )

@@ -143,7 +143,7 @@ class Steering:
         most_body_bytes: how long a body may be on any route: what a parser must take; None: any length.
     """
 
-    __slots__ = ("_table", "_ways", "most_body_bytes", "pages")
+    __slots__ = ("_looks_at_paths", "_table", "_ways", "most_body_bytes", "pages")
 
     def __init__(
         self,
@@ -156,6 +156,9 @@ class Steering:
         self.pages = None if error_pages is None else pages_of(error_pages, None)
         self.most_body_bytes = most_body(routes, body_bytes)
         self._table = RouteTable(routes)
+        self._looks_at_paths = any(
+            (each.path != "/", each.path_exact, each.path_pattern) != (False, None, None) for each in routes
+        )
         self._ways: dict[int, Ways] = {}
         for route in routes:
             own = _own_body(route, body_bytes, self.most_body_bytes)
@@ -172,6 +175,8 @@ class Steering:
         """
         host, path = head.host, plain(head.path)
         found = self._table.find(host, path, head)
+        if not self._looks_at_paths:
+            return found
         other = folded(path)
         if other is not path and self._table.find(host, other, head) != found:
             return None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from edge.exchange.recognise import Known
     from edge.exchange.steering import Fixed
-    from edge.message.head import Field, RequestHead
+    from edge.message.head import Field
 
 
 def refuse(
@@ -91,10 +91,6 @@ def _whole(known: Known, status: int, fields: list[Field], body: bytes, now_wall
     sent = [(b"date", format_date(now_wall)), *fields]
     if status in {HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT}:
         return Answer(changed(known, ReplyHead(status, sent, framing=Framing.NONE)), b"")
-    if _is_head(known.head):
+    if known.head.method == b"HEAD":
         return Answer(changed(known, ReplyHead(status, sent, framing=Framing.NONE, length=len(body))), b"")
     return Answer(changed(known, ReplyHead(status, sent, framing=Framing.LENGTH, length=len(body))), body)
-
-
-def _is_head(head: RequestHead) -> bool:
-    return head.method == b"HEAD"

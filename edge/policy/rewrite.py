@@ -74,8 +74,8 @@ class Rewriter:
             if found is None:
                 return target
             made = self._to.fill({"path": path, "rest": rest, **_caught(found.groups())})
-            if climbs(made):
-                return CLIMBS
+        if climbs(made):
+            return CLIMBS
         return b"/" + made.lstrip(b"/") + mark + query
 
 

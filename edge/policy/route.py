@@ -31,13 +31,14 @@ labels; of a parameter that comes twice the first counts).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from edge.message.pattern import Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from ipaddress import IPv4Network, IPv6Network
 
     from edge.message.head import RequestHead
@@ -47,6 +48,10 @@ ANY: Final = "*"
 
 PATTERN_MARK: Final = "~"
 """Before a condition's text: an expression that the whole value must match."""
+
+
+MOST_PARAMETERS: Final = 1000
+"""Of a query that are looked at: as many as PHP takes."""
 
 
 class Matching(Protocol):
@@ -304,12 +309,21 @@ def _no_longer_than(longest: int, path: bytes) -> bytes:
     return path[:border] if border > 0 else b""
 
 
-def parameters(query: bytes | None) -> dict[bytes, bytes]:
-    """Return the parameters of a query by name, decoded; the first where there are several of one name."""
+@lru_cache(maxsize=8)  # every route that asks for some looks into the same query
+def parameters(query: bytes | None) -> Mapping[bytes, bytes]:
+    """
+    Return the parameters of a query by name, decoded; the first where there are several of one name.
+
+    Of more than MOST_PARAMETERS the others count for nothing.
+    """
     found: dict[bytes, bytes] = {}
-    for piece in (query or b"").split(b"&"):
-        name, _, value = piece.replace(b"+", b" ").partition(b"=")
-        found.setdefault(unquote_to_bytes(name), unquote_to_bytes(value))
+    for piece in (query or b"").split(b"&", MOST_PARAMETERS)[:MOST_PARAMETERS]:
+        if b"%" in piece or b"+" in piece:
+            name, _, value = piece.replace(b"+", b" ").partition(b"=")
+            found.setdefault(unquote_to_bytes(name), unquote_to_bytes(value))
+        else:
+            name, _, value = piece.partition(b"=")
+            found.setdefault(name, value)
     return found
 
 

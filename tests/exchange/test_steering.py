@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
 from edge.cache.key import key_of
+from edge.config import load
 from edge.config.tree import Route, RouteCache, Share
+from edge.exchange.recognise import recognise
 from edge.exchange.steering import Steering, policy_of
 from edge.message.head import RequestHead
+from tests.exchange.kit import door
 
 OTHER = RouteCache(
     enabled=False,
@@ -118,3 +122,50 @@ def test_an_address_has_the_key_of_its_own_route():
     assert key_of(b"https", b"a.example", b"/b") not in under
     assert key_of(b"https", b"b.example", b"/?x") == one(b"b.example", b"/?x")
     assert key_of(b"https", b"c.example", b"/?x") == one(b"c.example", b"/?x")
+
+
+# -- the example -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "fields", "client", "expected"),
+    [
+        ("shop.example", "/", {"x_next": "1"}, "", "web-next"),
+        ("shop.example", "/api/v3/x?y", {}, "", "api"),
+        ("shop.example", "/api/v1/x", {}, "", 410),
+        ("shop.example", "/admin/x", {}, "10.1.2.3", "web"),
+        ("shop.example", "/admin/x", {}, "192.0.2.1", 404),
+        ("www.shop.example", "/a?b", {}, "", 301),
+        ("other.example", "/", {}, "", 404),
+        ("shop.example", "/x/..%2fadmin", {}, "10.1.2.3", 400),
+    ],
+)
+def test_the_gateway_in_conf_leads_where_it_says(host, target, fields, client, expected):
+    config = load(Path(__file__).parents[2] / "conf/gateway.toml").config
+    assert config is not None
+    steering = Steering(config.routes, config.origins, config.error_pages, config.limits.body_bytes)
+    known = recognise(head(host, target, **fields), door(), steering, (), 443)
+    known = known if known.pick is None else known.pick(client)
+
+    if isinstance(expected, int):
+        assert known.answer is not None
+        assert expected == known.answer(0.0, client).head.status
+    else:
+        assert known.answer is None
+        assert known.origin is not None
+        assert expected == known.origin.name
+    if expected == "api":
+        assert b"/v3/x?y" == known.asked.target
+
+
+def test_one_visitor_in_twenty_gets_the_next_version():
+    """By the weights of the gateway in conf: 5 % of 4000 are 200, give or take 41 (three standard deviations)."""
+    config = load(Path(__file__).parents[2] / "conf/gateway.toml").config
+    assert config is not None
+    steering = Steering(config.routes, config.origins)
+    ways = [
+        recognise(head("shop.example", "/", cookie=f"visitor={number}"), door(), steering, (), 443).origin.name
+        for number in range(4000)
+    ]
+
+    assert 150 < ways.count("web-next") < 250

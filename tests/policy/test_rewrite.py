@@ -57,6 +57,13 @@ def test_nobody_climbs_out_of_a_prefix(target):
     assert Rewriter(0, pattern=".*", to="/public{path}").target(target) is CLIMBS
 
 
+def test_no_dot_segment_is_made_by_spelling_a_path_anew():
+    """``%%32e`` is a percent sign and an escape; decoded where it stands it would be ``%2e``, and a dot to the origin."""
+    made = Rewriter(4, prefix="/public").target(b"/api/%%32e%%32e/secret")
+
+    assert made == b"/public/%%32e%%32e/secret"
+
+
 def test_what_an_expression_caught_does_not_become_a_dot_segment():
     assert Rewriter(0, pattern="/(.)(.)", to="/x/{1}{2}/y").target(b"/a.") == b"/x/a./y"
     assert Rewriter(0, pattern="/a(.)b(.)", to="/x/{1}{2}/y").target(b"/a.b.") is CLIMBS
