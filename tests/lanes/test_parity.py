@@ -10,11 +10,14 @@ from __future__ import annotations
 import random
 import re
 from pathlib import Path
+from typing import Any
 
+import jwt as pyjwt
 import pytest
 import trio
 
-from edge.config.tree import Listener
+from edge.config.contents import Contents
+from edge.config.tree import Compression, Jwt, Listener, Rate, Route, RouteAccess, RouteCors
 from tests.kit.house import TrioClock, house
 from tests.kit.origin import Origin, reply
 
@@ -84,10 +87,10 @@ def script(seed: int) -> list[bytes]:
     return [rng.choice(REQUESTS) for _ in range(30)] + [rng.choice(LAST)]
 
 
-async def run(path: Path, wire: list[bytes], *, serve_hits: bool, cuts: random.Random | None) -> bytes:
+async def run(path: Path, wire: list[bytes], *, serve_hits: bool, cuts: random.Random | None, **changes: Any) -> bytes:
     """Send *wire* and return everything that comes back, without what must differ."""
     origin = Origin(dict(PAGES))
-    async with house(path, origin=origin, serve_hits=serve_hits, clock=TrioClock()) as edge:
+    async with house(path, origin=origin, serve_hits=serve_hits, clock=TrioClock(), **changes) as edge:
         # Warm: what is asked for first decides who fetches, and that is not what is compared here.
         warm = await edge.client()
         for page in ("/a", "/text", "/big", "/none"):
@@ -126,6 +129,45 @@ async def test_both_lanes_say_the_same_whatever_the_cut(tmp_path: Path, autojump
     slow = await run(tmp_path / "3", wire, serve_hits=False, cuts=random.Random(seed + 1))
 
     assert plain.count(b"HTTP/1.") >= 31
+    assert plain == cut
+    assert plain == slow
+
+
+SECRET = b"a shared secret that is long enough for all"
+SIGNED = pyjwt.encode({"sub": "ada", "exp": 1_900_000_000}, SECRET).encode()
+RULES = {
+    "limits": RouteAccess(rates=("each", "dry")),
+    "tokens": RouteAccess(rates=("each",), jwt="login"),
+    "many": RouteAccess(rates=("each",), concurrency=100, client_concurrency=100),
+}
+
+
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("seed", range(3))
+async def test_both_lanes_say_the_same_where_a_route_has_rules(
+    tmp_path: Path, autojump_clock, seed: int, rules: str
+) -> None:
+    """Refused, limited, told what is left, from this site or another: one answer."""
+    rng = random.Random(seed)
+    said = [b"", b"Origin: https://a.example\r\n", b"Origin: https://b.example\r\n", b"Cookie: t=" + SIGNED + b"\r\n"]
+    wire = [
+        one.replace(b"Host: shop.example\r\n", b"Host: shop.example\r\n" + rng.choice(said), 1)
+        for one in script(seed)[:-1]
+    ]
+    wire.insert(9, ask("OPTIONS", "/a", Origin="https://a.example", Access_Control_Request_Method="POST"))
+    wire.append(ask("GET", "/a", Connection="close"))
+    changes = {
+        "compression": Compression(padding=0),  # random lengths cannot be compared
+        "routes": (Route(None, "/", "shop", access=RULES[rules], cors=RouteCors(origins=("https://a.example",))),),
+        "rates": {"each": Rate("each", 33, 3600.0), "dry": Rate("dry", 1, 3600.0, dry_run=True)},
+        "jwt": {"login": Jwt("login", ("HS256",), secret_file=Contents(Path("s"), SECRET), cookie="t")},
+    }
+    plain = await run(tmp_path / "1", wire, serve_hits=True, cuts=None, **changes)
+    cut = await run(tmp_path / "2", wire, serve_hits=True, cuts=random.Random(seed), **changes)
+    slow = await run(tmp_path / "3", wire, serve_hits=False, cuts=random.Random(seed + 1), **changes)
+
+    assert b"HTTP/1.1 429 " in plain
+    assert b"HTTP/1.1 204 " in plain
     assert plain == cut
     assert plain == slow
 
