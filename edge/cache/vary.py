@@ -37,6 +37,9 @@ COOKIE: Final = b"cookie:"
 MOST_NAMES: Final = 32
 """Beyond so many selecting fields no two requests will match; taken as ``*``."""
 
+_OF_ONE_CLIENT: Final = frozenset({b"x-forwarded-for", b"forwarded", b"x-request-id"})
+"""What an origin is told of a client is written here, and is another for each."""
+
 _LONG: Final = 96
 """Bytes. A longer value (a Cookie, a User-Agent) is kept as its digest."""
 
@@ -47,11 +50,16 @@ _WEIGHT = re.compile(rb"[Qq]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 def vary_names(value: bytes | None) -> tuple[bytes, ...] | Literal[Star.STAR]:
-    """Return the names in a ``Vary`` value (all its lines joined), sorted and without repeats, or STAR."""
+    """
+    Return the names in a ``Vary`` value (all its lines joined), sorted and without repeats, or STAR.
+
+    A reply that varies by what we say of each client is nobody else's, so that is STAR too: what clients say under those
+    names is not what the origin heard.
+    """
     if not value:
         return ()
     names = set(tokens(value))
-    if b"*" in names or len(names) > MOST_NAMES:
+    if b"*" in names or len(names) > MOST_NAMES or not names.isdisjoint(_OF_ONE_CLIENT):
         return STAR
     return tuple(sorted(name for name in names if is_token(name)))
 

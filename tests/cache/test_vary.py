@@ -96,3 +96,9 @@ def test_any_value_is_normalised_and_that_changes_nothing_more(name, value):
 @given(st.binary())
 def test_any_vary_gives_names(value):
     vary_names(value)
+
+
+@pytest.mark.parametrize("value", [b"X-Forwarded-For", b"accept, forwarded", b"X-Request-ID"])
+def test_what_varies_by_who_asks_is_for_nobody_else(value):
+    """The origin heard what we wrote; comparing what clients wrote would give one client's page to all."""
+    assert vary_names(value) is STAR

@@ -66,6 +66,33 @@ def test_a_body_is_heard_to_its_end_however_it_is_cut(wire: bytes, body: bytes |
     assert whole == hear_requests(server(), wire, each_byte(wire))
 
 
+@pytest.mark.parametrize(("own", "limit", "refused"), [(None, 4, True), (None, 5, False), (4, 5, True), (64, 4, True)])
+def test_a_body_of_unknown_length_may_be_limited_once_it_is_known_where_it_goes(own, limit, refused) -> None:
+    conn = server(body_bytes=own)
+    conn.receive(CHUNKED_POST)
+    event = conn.next_event()
+    assert isinstance(event, Request)
+    conn.limit_body(event.stream, limit)
+    conn.receive(b"5\r\nhello\r\n0\r\n\r\n")
+
+    if refused:
+        with pytest.raises(ClientFault) as fault:
+            conn.next_event()
+        assert fault.value.reply == 413
+    else:
+        assert isinstance(conn.next_event(), Body)
+
+
+def test_a_limit_says_nothing_of_a_body_whose_length_is_said() -> None:
+    conn = server()
+    conn.receive(POST + b"hello")
+    event = conn.next_event()
+    assert isinstance(event, Request)
+    conn.limit_body(event.stream, 1)
+
+    assert isinstance(conn.next_event(), Body)
+
+
 def test_body_bytes_are_given_as_they_come() -> None:
     conn = server()
     event = ask(conn, POST + b"ab")
