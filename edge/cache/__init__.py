@@ -5,7 +5,8 @@ Three kinds of module, never mixed:
 
 - *policy*, pure: ``key`` and ``vary`` (what is the same request), ``ask`` (what a request says to a cache),
   ``policy`` (what an operator has ruled for a route), ``targeted`` and ``freshness`` (how long a reply is good), ``storing`` (may it be kept), ``lookup`` (may a copy be used),
-  ``refresh`` (what a 304, a HEAD or an unsafe method does to copies), ``combine`` (may parts be put together), ``spans`` (which bytes are there, and what is asked for), ``purge`` (what an operator takes back), ``evict`` (what
+  ``refresh`` (what a 304, a HEAD or an unsafe method does to copies), ``combine`` (may parts be put together), ``spans`` (which bytes
+  are there, and what is asked for), ``purge`` (what an operator takes back), ``groups`` (what an origin does), ``evict`` (what
   goes first). Heads and numbers in, a decision with its reason out. None of them raises on any bytes a peer may send.
 - *shapes*: ``copy``, what a stored reply is, and its encoding.
 - *store*: LMDB, one environment for every process of the edge. ``store`` is what the others call, ``fill`` a body on its way in,
@@ -26,5 +27,5 @@ Where the cache-tests suite and an RFC disagree we follow the RFC:
 - ``pragma-*``: ``Pragma`` says nothing to a cache any more (RFC 9111 §5.4).
 - ``304-etag-update-response-ETag``: a 304 with another strong validator updates nothing (RFC 9111 §4.3.4).
 
-Source: RFC 9110 §9, §12.5, §13, §15; RFC 9111; RFC 5861; RFC 8246; RFC 9211; RFC 9213.
+Source: RFC 9110 §9, §12.5, §13, §15; RFC 9111; RFC 5861; RFC 8246; RFC 9211; RFC 9213; RFC 9875.
 """

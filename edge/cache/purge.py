@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from edge.cache.groups import group_at, groups_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -40,6 +42,7 @@ class What(Enum):
     HOST = "host"  # an authority; without a port, on all of them
     PREFIX = "prefix"  # the beginning of an address, with or without its scheme
     TAG = "tag"  # one tag of Cache-Tag or Surrogate-Key
+    GROUP = "group"  # one group of Cache-Groups, behind the origin that it is a group of (RFC 9875)
     ALL = "all"  # everything there is
 
 
@@ -87,7 +90,8 @@ def softened(copy: Copy, when_wall: float) -> Copy:
 
 def added(purges: list[Purge], purge: Purge) -> list[Purge] | None:
     """
-    Return *purges* with *purge*, which takes the place of an earlier one of the same kind.
+    Return *purges* with *purge*, which takes the place of an earlier one of the same kind (one that only refuses what comes late not
+    that of one whose copies are still there).
 
     Of too many, those that only refuse what comes late become one that refuses everything asked for before the last of them: at
     worst a reply is not stored that might have been. None if there are too many of the others: the keeper is behind.
@@ -97,6 +101,7 @@ def added(purges: list[Purge], purge: Purge) -> list[Purge] | None:
         for old in purges
         if (old.what, old.text, old.is_soft) != (purge.what, purge.text, purge.is_soft)
         or old.when_wall > purge.when_wall
+        or (purge.is_swept and not old.is_swept)
     ]
     if len(kept) >= MOST_STANDING:
         swept = [old.when_wall for old in kept if old.is_swept]
@@ -110,14 +115,21 @@ def added(purges: list[Purge], purge: Purge) -> list[Purge] | None:
 class _Net:
     """Some purges, so laid out that a copy finds those that hit it without trying each."""
 
-    __slots__ = ("_hosts", "_lengths", "_prefixes", "_tags", "newest_wall")
+    __slots__ = ("_groups", "_hosts", "_lengths", "_prefixes", "_tags", "newest_wall")
 
     def __init__(self, purges: Iterable[Purge]) -> None:
         self._hosts: dict[bytes, list[float]] = {}
         self._tags: dict[bytes, list[float]] = {}
         self._prefixes: dict[bytes, list[float]] = {}
+        self._groups: dict[bytes, list[float]] = {}
         self.newest_wall = float("-inf")
-        place = {What.HOST: self._hosts, What.TAG: self._tags, What.PREFIX: self._prefixes, What.ALL: self._prefixes}
+        place = {
+            What.HOST: self._hosts,
+            What.TAG: self._tags,
+            What.PREFIX: self._prefixes,
+            What.GROUP: self._groups,
+            What.ALL: self._prefixes,
+        }
         for purge in purges:
             place[purge.what].setdefault(purge.text, []).append(purge.when_wall)
             self.newest_wall = max(self.newest_wall, purge.when_wall)
@@ -144,6 +156,12 @@ class _Net:
         if self._tags:
             for tag in tags_of(copy.fields):
                 if (found := self._tags.get(tag)) is not None:
+                    yield found
+
+        if self._groups:
+            origin = copy.url[: len(copy.url) - len(bare)] + bare.partition(b"/")[0]
+            for group in groups_of(copy.get(b"cache-groups")):
+                if (found := self._groups.get(group_at(origin, group))) is not None:
                     yield found
 
 

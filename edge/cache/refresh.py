@@ -17,6 +17,7 @@ import msgspec
 
 from edge.cache.ask import Method
 from edge.cache.freshness import control_of
+from edge.cache.groups import group_at, groups_of
 from edge.cache.key import key_of, resolve
 from edge.cache.lookup import select
 from edge.cache.storing import Unstored, draft, is_for_all
@@ -227,6 +228,15 @@ def after_head(
 
 def _one_key(scheme: bytes, authority: bytes, target: bytes) -> tuple[bytes, ...]:
     return (key_of(scheme, authority, target),)
+
+
+def invalidated_groups(ask: Ask, reply: ReplyHead) -> list[bytes]:
+    """Return the groups, each with its origin, that a reply to an unsafe method makes invalid (RFC 9875 §3)."""
+    value = reply.index.get(b"cache-group-invalidation")
+    if value is None or ask.method is not Method.UNSAFE or not 200 <= reply.status < 400:
+        return []
+    origin = b"%b://%b" % (ask.scheme, ask.authority)
+    return [group_at(origin, group) for group in groups_of(value)]
 
 
 def invalidated(

@@ -17,7 +17,8 @@ import trio
 
 from edge.cache.ask import Method
 from edge.cache.lookup import ERROR_STATUSES
-from edge.cache.refresh import conditions, confirmed, invalidated
+from edge.cache.purge import Purge, What
+from edge.cache.refresh import conditions, confirmed, invalidated, invalidated_groups
 from edge.cache.storing import NotStored, Unstored, may_store
 from edge.errors import OriginFault
 from edge.exchange.decision import Fetch
@@ -255,6 +256,9 @@ def note(means: Means, errand: Errand) -> None:
     if store is not None and x.known.ask.method is Method.UNSAFE:
         for key in invalidated(x.known.ask, reply, means.rooms.steering.keys_for):
             store.mark_stale(key, means.clock.wall())
+            means.cells[names.CACHE_INVALIDATED] += 1
+        for group in invalidated_groups(x.known.ask, reply):
+            store.purge(Purge(What.GROUP, group, means.clock.wall()))
             means.cells[names.CACHE_INVALIDATED] += 1
 
 

@@ -363,3 +363,13 @@ def test_invalidations_without_number_do_not_fill_the_store(folder):
     assert store.put(early, b"x") == not_stored(Unstored.PURGED)
     assert isinstance(store.put(late, b"x"), Copy)
     store.close()
+
+
+def test_what_only_refuses_does_not_take_the_place_of_a_purge_that_is_still_to_be_carried_out():
+    """Or a copy that an operator has purged would be there again."""
+    ordered = purge(when=NOW + 1)
+    refusing = purge(when=NOW + 2, is_swept=True)
+
+    assert [ordered, refusing] == added([ordered], refusing)
+    assert [refusing] == added([purge(when=NOW, is_swept=True)], refusing)
+    assert [purge(when=NOW + 3)] == added([ordered], purge(when=NOW + 3))

@@ -20,7 +20,7 @@ from tests.kit.node import free_ports, node
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow, pytest.mark.timeout(400)]
 
-FLOOR = {"release": (141, 78), "head": (159, 98)}
+FLOOR = {"release": (141, 79), "head": (159, 98)}
 """Required and optional tests that pass, by edition."""
 
 MOST_AGAIN = 3

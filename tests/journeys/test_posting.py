@@ -70,3 +70,25 @@ async def test_a_long_answer_to_a_post_is_passed_on_as_it_comes(edge_at, tmp_pat
 
     assert body == posted.body
     assert [] == stored
+
+
+async def test_an_unsafe_method_takes_a_group_of_copies_back(edge_at, tmp_path: Path) -> None:
+    """RFC 9875: what another origin calls by the same name is not hit."""
+    grouped = {"cache_control": "max-age=60", "cache_groups": '"shelf"'}
+    origin = Origin(
+        {
+            b"/a": reply(body=b"a", **grouped),
+            b"/b": reply(body=b"b", **grouped),
+            b"/c": reply(body=b"c", cache_control="max-age=60"),
+            b"/form": reply(204, cache_group_invalidation='"shelf"'),
+        }
+    )
+    async with edge_at(tmp_path, origin=origin) as edge:
+        client = await edge.client()
+        paths = [("/a", "shop.example"), ("/b", "shop.example"), ("/c", "shop.example"), ("/a", "other.example")]
+        for path, host in paths:
+            await client.get(path, host)
+        await post(client)
+        told = [(await client.get(path, host)).get(b"cache-status") for path, host in paths]
+
+    assert [False, False, True, True] == [b"hit" in status for status in told]
