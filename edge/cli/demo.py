@@ -301,13 +301,27 @@ balance = "round_robin"
 path = "/"
 origin = "catalog"
 
+[forward_auth.login]
+origin = "login"
+path = "/login/check"
+copy_headers = ["x-user"]
+
+[rate.login]
+limit = 12
+per = "1m"
+burst = 5
+
 [[route]]
 path = "/login"
 origin = "login"
+[route.access]
+rates = ["login"]
 
 [[route]]
 path = "/orders"
 origin = "orders"
+[route.access]
+forward_auth = "login"
 
 [log]
 access = "access.log"

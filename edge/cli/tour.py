@@ -108,8 +108,14 @@ def tour(place: Place) -> list[Stop]:
             "A login is never kept",
             f"{heads} -d name=ada -c {file('cookies')} {shop}/login",
             "Run it twice: slow each time, Set-Cookie each time, and Cache-Status says fwd, never hit.",
-            ((r"^HTTP/1.1 303", r"^set-cookie: name=ada", r"^cache-status: edge; fwd="),) * 2,
+            ((r"^HTTP/1.1 303", r"^set-cookie: session=ada", r"^cache-status: edge; fwd="),) * 2,
             refuses=(r"edge; hit", "stored"),
+        ),
+        Stop(
+            "Orders are for those who are signed in",
+            f"{heads} -H 'X-User: ada' {shop}/orders; {curl} -b {file('cookies')} {shop}/orders",
+            "Without a cookie: to the login, whatever one says of oneself. With it: the orders. The edge asks the login service each time.",
+            ((r"^HTTP/1.1 303", r"^location: /login", r'"orders": \['),),
         ),
         Stop(
             "Orders are taken by two instances",
@@ -120,10 +126,16 @@ def tour(place: Place) -> list[Stop]:
         ),
         Stop(
             "One of them dies and no order is lost",
-            f"kill -9 {place.orders_pids[1]}; for order in 1 2 3 4; do {curl} -b {file('cookies')} -d item=book {shop}/orders; done; {curl} {shop}/orders",
+            f"kill -9 {place.orders_pids[1]}; for order in 1 2 3 4; do {curl} -b {file('cookies')} -d item=book {shop}/orders; done; {curl} -b {file('cookies')} {shop}/orders",
             "Four more orders, all by orders-1, and the list has all of them. (orders-2 is started again after ten seconds.)",
             ((r'(?:.*"order": .*"taken_by": "orders-1"\}\n){4}', r'"orders": \[.*"taken_by": "orders-2".*"book"'),),
             refuses=(r"error", r"curl: "),
+        ),
+        Stop(
+            "Who tries too often must wait",
+            f"for try in 1 2 3 4 5 6 7 8 9; do {curl} -o /dev/null -D - -d name=eve {shop}/login | grep -iE '^(HTTP|ratelimit:|retry-after)'; done",
+            "303 and how many tries are left, then 429 and when to come again. One budget, whichever worker is asked.",
+            ((r'^ratelimit: "login";r=0;t=\d', r"^HTTP/1.1 429", r"^retry-after: \d"),),
         ),
         Stop(
             "What it counts, and whether it is well",

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.dom import minidom
 
@@ -72,20 +73,32 @@ def test_a_login_sets_a_cookie_and_is_never_kept(monkeypatch: pytest.MonkeyPatch
 
     assert form.cache == done.cache == "no-store"
     assert (303, ("Location", "/orders")) == (done.status, done.fields[0])
-    assert done.fields[1][1].startswith("name=Ada%20L%3B; Path=/; Secure")
+    assert done.fields[1][1].startswith("session=Ada%20L%3B.")
+    assert "; Path=/; Secure" in done.fields[1][1]
+
+
+def test_who_is_signed_in_is_told_to_the_edge_and_nobody_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login, "SLOW_S", 0.0)
+    cookie = login.page(asked("/login", "POST", name="Ada L")).fields[1][1].partition(";")[0].removeprefix("session=")
+    good = login.page(asked("/login/check", cookies={"session": cookie}))
+
+    assert (204, [("X-User", "Ada%20L")]) == (good.status, good.fields)
+    for other in ("", "root", "root." + cookie.rpartition(".")[2], cookie[:-1]):
+        refused = login.page(asked("/login/check", cookies={"session": other}))
+        assert (303, [("Location", "/login")]) == (refused.status, refused.fields)
 
 
 def test_a_login_needs_a_name_and_shows_none_unescaped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login, "SLOW_S", 0.0)
 
     assert login.page(asked("/login", "POST", name=" ")).status == 422
-    assert b"<b>" not in body(login.page(asked("/login", cookies={"name": "<b>"})))
+    assert b"<b>" not in body(login.page(asked("/login", cookies={"session": "<b>." + login._signature("<b>")})))
     assert login.page(asked("/elsewhere")).status == 404
 
 
 def test_orders_taken_by_one_instance_are_seen_by_the_other(tmp_path: Path) -> None:
     one, two = Orders(tmp_path / "orders", "one"), Orders(tmp_path / "orders", "two")
-    placed = one.page(asked("/orders", "POST", cookies={"name": "ada"}, item="lamp"))
+    placed = one.page(replace(asked("/orders", "POST", item="lamp"), user="ada"))
     seen = json.loads(body(two.page(asked("/orders"))))
 
     assert placed.status == 201

@@ -1,5 +1,5 @@
 """
-The orders: private, never to be kept, answered by two instances that share one file.
+The orders: private, never to be kept, answered by two instances that share one file. Who asks is what the edge says.
 
 An order is one appended line, written before it is answered, so an instance may be killed at any time and nothing that
 was confirmed is lost.
@@ -39,7 +39,7 @@ class Orders:
         if asked.path.rstrip("/") != "/orders":
             return NOT_FOUND
         if asked.method == "POST":
-            return self._place(asked.form.get("item", [""])[0], asked.cookies.get("name", "somebody"))
+            return self._place(asked.form.get("item", [""])[0], asked.user or "somebody")
         body = {"instance": self._instance, "pid": os.getpid(), "orders": self._all()}
         return Answer(200, JSON, json.dumps(body).encode() + b"\n", "private, no-cache")
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate, parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 Fields = list[tuple[str, str]]
 
@@ -25,13 +25,14 @@ BODY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request, read whole."""
+    """One request, read whole. *user* is who asks, as the edge has it: nobody else can say it."""
 
     method: str
     path: str
     query: dict[str, list[str]]
     cookies: dict[str, str]
     form: dict[str, list[str]]
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
             parse_qs(url.query),
             dict(part.strip().split("=", 1) for part in self.headers.get("cookie", "").split(";") if "=" in part),
             parse_qs(body.decode("utf-8", "replace")),
+            unquote(self.headers.get("x-user", "")),
         )
         self._send(type(self).answer(asked))
 
