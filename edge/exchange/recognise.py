@@ -53,6 +53,7 @@ class Door:
         is_admin: the operators' door.
         may_serve: whether a host may be asked for by this door: a certificate that demands client certificates
             is not got round by naming another host in the handshake.
+        vouches: whether a certificate shown at this door counts as shown to a host; None: none is.
         memo: the heads that were parsed for sessions of this door.
         introducers: who begins with a PROXY header here; None: nobody does.
     """
@@ -62,6 +63,7 @@ class Door:
     context: ssl.SSLContext | None = None
     is_admin: bool = False
     may_serve: Callable[[bytes], bool] | None = None
+    vouches: Callable[[bytes], bool] | None = None
     memo: HeadMemo = field(default_factory=HeadMemo)
     introducers: AccessList | None = None
 

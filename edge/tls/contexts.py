@@ -168,9 +168,18 @@ class ContextStore:
             host: of the request, lower case, without port.
         """
         wanted = self.choose(host.removesuffix(b"."), listener)
-        if wanted is context or wanted.client.verify == "none":
-            return True
-        return isinstance(context, ServerContext) and context.client == wanted.client
+        return wanted.client.verify == "none" or self.vouches(context, listener, host)
+
+    def vouches(self, context: ssl.SSLContext, listener: ListenerSettings, host: bytes) -> bool:
+        """
+        Whether a certificate that a client has shown to *context* counts as shown to *host*.
+
+        Not one that was verified against another host's authorities: whoever has one from those is nobody here.
+        """
+        wanted = self.choose(host.removesuffix(b"."), listener)
+        if wanted.client.verify == "none":
+            return False
+        return wanted is context or (isinstance(context, ServerContext) and context.client == wanted.client)
 
     @property
     def expiry(self) -> dict[str, float]:

@@ -296,8 +296,11 @@ async def _drained(ox: OriginExchange) -> None:
         size += len(data)
 
 
-def shown_by(session: Session) -> Shown | None:
-    """Return the certificate that a client has shown; looked for once for each session."""
+def shown_by(session: Session, host: bytes) -> Shown | None:
+    """Return the certificate that a client has shown to *host*; looked for once for each session."""
+    vouches = session.door.vouches
+    if vouches is None or not vouches(host):
+        return None
     if session.shown is None:
         der = session.stream.peer_certificate
         session.shown = Shown(der) if der else False

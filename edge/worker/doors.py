@@ -57,6 +57,7 @@ class Doors:
             contexts = self._contexts
             if context is not None and contexts is not None:
                 door.may_serve = lambda host: contexts.may_serve(context, listener, host)
+                door.vouches = lambda host: contexts.vouches(context, listener, host)
             self._doors[key] = door
         return door
 

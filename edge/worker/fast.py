@@ -430,7 +430,7 @@ class FastLane:
         guard, admission = known.guard, rooms.admission
         assert guard is not None
         assert admission is not None
-        shown = shown_by(session) if guard.wants_certificate else None
+        shown = shown_by(session, event.head.host) if guard.wants_certificate else None
         address = rooms.client(session.peer, event.head).address
         visit = admission.visit(known, session.peer, address, shown)
         decision: Decision | None = visit.advance(self.now_mono, rooms.now_wall)

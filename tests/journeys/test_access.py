@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import socket
 import ssl
 from dataclasses import replace
 from ipaddress import ip_network
@@ -24,6 +25,8 @@ from edge.config.tree import Basic, Certificate, Config, ForwardAuth, Jwt, Liste
 from edge.observe import names
 from edge.tls.contexts import ContextStore
 from edge.tls.selfsigned import Authority
+from tests.kit.client import Client
+from tests.kit.house import House
 from tests.kit.origin import Origin as Scripted
 from tests.kit.origin import reply
 
@@ -534,6 +537,18 @@ async def test_an_upload_waits_for_the_services_yes_and_arrives_whole(edge_at, t
 AUTHORITY, CLIENTS = Authority(), Authority("Clients")
 
 
+async def resumed(edge: House, context: ssl.SSLContext, session: ssl.SSLSession) -> Client:
+    """Connect again, taking up the session of before: no certificate is shown in that handshake."""
+    ours, theirs = socket.socketpair()
+    edge.worker.fast.admit(theirs, "192.0.2.7", edge.worker.doors.plain(edge.listener))
+    near = trio.socket.from_stdlib_socket(ours)
+    edge.sockets.append(near)
+    stream = trio.SSLStream(trio.SocketStream(near), context, server_hostname="shop.example", https_compatible=True)
+    stream.session = session
+    await stream.do_handshake()
+    return Client(stream)
+
+
 async def test_an_origin_is_told_of_a_certificate_and_of_no_other(edge_at, tmp_path: Path) -> None:
     """Optional in the handshake; required on one route; and nobody can say that they have shown one."""
     ca = tmp_path / "clients.pem"
@@ -555,6 +570,10 @@ async def test_an_origin_is_told_of_a_certificate_and_of_no_other(edge_at, tmp_p
     async with edge_at(tmp_path / "cache", origin=origin, tls=store, listeners=listeners, routes=routes) as edge:
         known = await edge.client(tls=context)
         unknown = await edge.client(tls=strange)
+        await known.get("/a")
+        again = await resumed(edge, context, known.stream.session)
+        assert 200 == (await again.get("/admin")).status
+        assert again.stream.session_reused
         statuses = [
             (await client.get(path, X_Hash="0" * 64, x_hash="0" * 64)).status
             for client in (known, unknown)
@@ -564,11 +583,34 @@ async def test_an_origin_is_told_of_a_certificate_and_of_no_other(edge_at, tmp_p
     certificate = load_pem_x509_certificate(mine.chain)
     der = certificate.public_bytes(Encoding.DER)
     assert [200, 200, 200, 403] == statuses
-    shown, admin, nobody = origin.asked
+    _, back, shown, admin, nobody = origin.asked
+    assert shown.get(b"x-hash") == back.get(b"x-hash")
     assert hashlib.sha256(der).hexdigest().encode() == shown.get(b"x-hash") == admin.get(b"x-hash")
     assert b":" + base64.b64encode(der) + b":" == shown.get(b"x-cert")
     assert certificate.subject.rfc4514_string().encode() == shown.get(b"x-name")
     assert [None, None] == [nobody.get(b"x-hash"), nobody.get(b"x-cert")]
+
+
+async def test_a_certificate_for_one_host_is_none_for_another(edge_at, tmp_path: Path) -> None:
+    """A tenant's authority vouches for that tenant's clients, at that tenant's name."""
+    ca = tmp_path / "clients.pem"
+    ca.write_bytes(CLIENTS.pem)
+    tenant = AUTHORITY.issue(["tenant.example"]).write(tmp_path / "tenant")
+    shop_ = AUTHORITY.issue(["shop.example"]).write(tmp_path / "shop")
+    context = ssl.create_default_context(cadata=AUTHORITY.pem.decode())
+    context.load_cert_chain(*CLIENTS.issue(["somebody"], for_client=True).write(tmp_path / "client"))
+    listeners = (Listener("127.0.0.1:1", tls=True),)
+    certificates = (Certificate(*shop_), Certificate(*tenant, client_ca=ca, client_verify="optional"))
+    store = ContextStore.build(Config(listeners=listeners, certificates=certificates))
+    access = RouteAccess(client_certificate="required", certificate_headers=(("x-hash", "fingerprint"),))
+    origin = shop()
+    async with edge_at(tmp_path / "cache", origin=origin, tls=store, listeners=listeners, **guarded(access)) as edge:
+        client = await edge.client(tls=context, name="tenant.example")
+        its_own = await client.get("/a", host="tenant.example")
+        another = await client.get("/a", host="shop.example")
+
+    assert [200, 403] == [its_own.status, another.status]
+    assert 1 == len(origin.asked)
 
 
 async def test_nobody_says_behind_a_body_who_they_are(edge_at, tmp_path: Path) -> None:
