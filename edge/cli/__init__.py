@@ -23,7 +23,7 @@ DEFAULT_FILE = Path("/etc/edge/edge.toml")
 
 GOOD, FAILED, BAD_USAGE = 0, 1, 2
 
-STEERING = frozenset({"purge", "cache", "explain"})
+STEERING = frozenset({"purge", "cache", "explain", "origins"})
 """Commands that ask an edge that runs."""
 
 
@@ -69,13 +69,17 @@ def _run(given: argparse.Namespace) -> int:
 
 def _steer(given: argparse.Namespace) -> int:
     """Ask an edge that runs."""
-    from edge.cli import cache, purge  # noqa: PLC0415
+    from edge.cli import cache, origins, purge  # noqa: PLC0415
     from edge.cli.operator import Operator, Unanswered  # noqa: PLC0415
 
     try:
         operator = Operator(given.config, given.admin)
         if given.command == "purge":
             return purge.run(operator, given.orders, is_soft=given.soft)
+        if given.command == "origins":
+            if given.what == "ls":
+                return origins.ls(operator, as_json=given.json)
+            return origins.order(operator, given.what, given.origin, given.server, as_json=given.json)
         if given.command == "explain":
             return cache.explain(operator, [("url", given.url), *given.query], as_json=given.json)
         if given.what == "show":
@@ -116,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     steering.add_argument("--json", action="store_true", help="for programs")
     _add_cache(commands, steering)
     _add_explain(commands, steering)
+    _add_origins(commands, steering)
     return parser
 
 
@@ -171,6 +176,25 @@ def _add_explain(
     ):
         command.add_argument(*flags, action=_Order, dest=name, metavar=metavar, help=what)
     command.set_defaults(query=[])
+
+
+def _add_origins(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], steering: argparse.ArgumentParser
+) -> None:
+    says = "Say how the servers of a running edge's origins stand, or have one drained, disabled or enabled."
+    origins = commands.add_parser(
+        "origins", help="say how origins' servers stand", description=says, allow_abbrev=False
+    )
+    whats = origins.add_subparsers(dest="what", metavar="ls|drain|disable|enable", required=True)
+    whats.add_parser("ls", help="a line for every server", parents=[steering], allow_abbrev=False)
+    for name, what in (
+        ("drain", "ask it no more, but for clients that a cookie binds to it"),
+        ("disable", "ask it no more at all"),
+        ("enable", "ask it again, slowly at first where slow_start says so"),
+    ):
+        order = whats.add_parser(name, help=what, parents=[steering], allow_abbrev=False)
+        order.add_argument("origin", metavar="ORIGIN")
+        order.add_argument("server", metavar="SERVER", nargs="+", help="its URL, or as the log calls it")
 
 
 class _Order(argparse.Action):

@@ -3,7 +3,8 @@ What operators are told on the admin address, and what they may order there.
 
 They are told by ``/metrics``, ``/healthz`` and ``/readyz``; by ``/cache``, ``/cache/ls`` and ``/cache/show`` what is stored
 (:mod:`edge.exchange.inventory`); by ``/explain`` what would happen to a request (:mod:`edge.exchange.explain`). ``POST /purge``
-takes something back (:mod:`edge.exchange.purging`). Who may is decided in :mod:`edge.policy.operators`. A page in an operator's
+takes something back (:mod:`edge.exchange.purging`). ``/origins`` tells how servers stand, and ``POST`` to what lies below it drains,
+disables or enables one (:mod:`edge.exchange.servers`). Who may is decided in :mod:`edge.policy.operators`. A page in an operator's
 browser is not an operator; what browsers send to where it was not asked for is refused.
 
 Any worker answers for the whole node, because the counters are shared. *Healthy* means this worker's loop turns, which its
@@ -19,6 +20,7 @@ from edge.exchange.decision import Answer
 from edge.exchange.explain import explain, read_question
 from edge.exchange.inventory import Inventory
 from edge.exchange.purging import NO_CACHE, Misread, only_url, read_orders, read_query
+from edge.exchange.servers import ORDERS, Servers
 from edge.observe import names
 from edge.observe.metrics import Gauge, exposition
 from edge.policy.operators import Operators, Refused
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from edge.share.counters import Counters
     from edge.share.scoreboard import Scoreboard
 
+ORIGINS: Final = (b"/origins", *(f"/origins/{what}".encode() for what in ORDERS))
 LOOKED_AT: Final = (b"/metrics", b"/healthz", b"/readyz")
 STEERED: Final = (b"/cache", b"/cache/ls", b"/cache/show", b"/explain", b"/purge")
 
@@ -51,6 +54,7 @@ class Admin:
         is_leaving: whether this worker is draining.
         rooms: of the worker; None: there is nothing to steer.
         operators: who may ask.
+        servers: of the origins; None: there is nothing to say about them.
     """
 
     def __init__(
@@ -62,7 +66,9 @@ class Admin:
         is_leaving: Callable[[], bool],
         rooms: Rooms | None = None,
         operators: Operators = NEARBY,
+        servers: Servers | None = None,
     ) -> None:
+        self._servers = servers
         self._counters = counters
         self._scoreboard = scoreboard
         self._origin_blocks = origin_blocks
@@ -79,6 +85,8 @@ class Admin:
         path = head.path
         if path in STEERED and self._rooms is not None:
             return self._steer(self._rooms, head, now_wall)
+        if path in ORIGINS and self._servers is not None:
+            return self._steer_servers(self._servers, head, now_wall)
         if head.method not in {b"GET", b"HEAD"}:
             return self._not_allowed(b"GET, HEAD", now_wall)
         match path:
@@ -88,7 +96,7 @@ class Admin:
                 content_type, body = exposition(
                     self._counters.total,
                     origins=self._origin_blocks,
-                    gauges=[ready, *self._gauges()],
+                    gauges=[ready, *self._gauges(), *(() if self._servers is None else self._servers.gauges())],
                     accept=accept,
                 )
                 return say(head, 200, body, now_wall, content_type)
@@ -98,7 +106,8 @@ class Admin:
                 is_ready = self._scoreboard.ready() > 0 and not self._is_leaving()
                 return say(head, 200 if is_ready else 503, b"ready\n" if is_ready else b"not ready\n", now_wall)
             case b"/":
-                paths = LOOKED_AT if self._rooms is None else LOOKED_AT + STEERED
+                paths: tuple[bytes, ...] = LOOKED_AT if self._rooms is None else LOOKED_AT + STEERED
+                paths = paths if self._servers is None else paths + ORIGINS
                 return say(head, 200, b"".join(path + b"\n" for path in paths), now_wall)
             case _:
                 return Answer(*error_reply(404, now_wall=now_wall, to_head=head.method == b"HEAD"))
@@ -124,6 +133,22 @@ class Admin:
                 case _:
                     told = inventory.numbers() | {"requests": self._requests()}
             return say_json(head, 200, told, now_wall)
+        except Misread as why:
+            return say_json(head, 400, {"error": str(why)}, now_wall)
+
+    def _steer_servers(self, servers: Servers, head: RequestHead, now_wall: float) -> Answer:
+        """Tell an operator how the servers stand, or have one drained, disabled or enabled."""
+        what = head.path.rpartition(b"/")[2].decode()
+        if what not in ORDERS:
+            if head.method not in {b"GET", b"HEAD"}:
+                return self._not_allowed(b"GET, HEAD", now_wall)
+            return say_json(head, 200, servers.told(), now_wall)
+        if head.method != b"POST":
+            return self._not_allowed(b"POST", now_wall)
+        if head.get(b"origin") is not None or head.get(b"sec-fetch-site") is not None:
+            return Answer(*error_reply(403, now_wall=now_wall), word="http_request_denied")
+        try:
+            return say_json(head, 200, servers.order(what, read_query(head.query)), now_wall)
         except Misread as why:
             return say_json(head, 400, {"error": str(why)}, now_wall)
 

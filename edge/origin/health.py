@@ -198,6 +198,16 @@ class Health:
             return 1.0
         return min(1.0, max(FIRST_SHARE, (now_mono - back_mono) / slow_start_s))
 
+    def state(self, now_mono: float, slow_start_s: float) -> str:
+        """Return how it stands in one word, for people and labels."""
+        if self.order is not Order.ENABLED:
+            return self.order.name.lower()
+        if self.checked is Checked.DOWN:
+            return "down"
+        if self.condition is not Condition.WELL:
+            return "unreachable" if self.cause is Cause.UNREACHABLE else "ejected"
+        return "up" if self.share(now_mono, slow_start_s) == 1.0 else "slow-start"
+
     # -- what is learnt -------------------------------------------------------------------------------------
 
     def tried(self, now_mono: float, pauses: Pauses = Pauses()) -> None:

@@ -46,6 +46,10 @@ class Member:
             return self.unix_path
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    def row_name(self, origin: str) -> bytes:
+        """What its row in the fleet page is found by, as a server of *origin*."""
+        return f"{origin}\0{self.url}".encode()
+
     @property
     def authority(self) -> str:
         """What it is called in ``host``, which leaves out the scheme's own port."""

@@ -77,6 +77,7 @@ def begin(means: Means, x: Exchange, plan: Fetch, flight: Flight | None) -> Erra
     assert route is not None
     request = compose(means, x, plan)
     ox = means.origins.exchange(origin.name, request, address_of(means, x), x.interim, route.retry)
+    ox.heard = x.known.head.fields
     way = x.known.way
     if way is not None and not way.is_plain:
         if way.timeouts is not None:

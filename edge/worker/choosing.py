@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from edge.config.tree import Origin
+    from edge.message.head import Field
     from edge.origin.balance import Balancer
     from edge.origin.request import OriginRequest
     from edge.origin.retry import Rules
@@ -37,12 +38,14 @@ class Asker(Protocol):
 
     Attributes:
         request: what for.
+        heard: the fields that the client sent.
         client: the client's address as text.
         avoid: who failed this request before, and is asked again only if there is nobody else.
         rules: of its route, for what is tried again.
     """
 
     request: OriginRequest
+    heard: Sequence[Field]
     client: bytes
     avoid: Server | None
     rules: Rules
@@ -219,12 +222,12 @@ class Chooser:
         if self._is_keyed is KeyedBy.CLIENT:
             return asker.client
         request = asker.request
-        return self._make_key(Asking(request.authority, request.target, request.fields, asker.client))
+        return self._make_key(Asking(request.authority, request.target, asker.heard, asker.client))
 
     def _bound(self, asker: Asker, tried: AbstractSet[Server]) -> Server | None:
         """Return the server that the client is bound to, if it can be asked."""
         assert self.bonds is not None
-        place = self.bonds.place(asker.request.fields)
+        place = self.bonds.place(asker.heard)
         if place is None or place not in self._survey.bound:
             return None
         server = self._servers[place]

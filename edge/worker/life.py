@@ -5,7 +5,8 @@ It accepts, serves, listens to the master, and leaves by one door: asked to, or 
 is still pending in its queues, finishes what it carries, and ends within ``drain``.
 
 Tasks: the fast lane; a ticker, which once a second sweeps deadlines and rings our own bell so that the fast lane turns and
-renews the heartbeat; a flusher for the ledger; and one per exchange in the slow lane.
+renews the heartbeat; a flusher for the ledger; in one worker of the node, those that check the health of origins; and one per
+exchange in the slow lane.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from edge.cache.lookup import AHEAD_S
 from edge.cache.store import Store
 from edge.exchange.admin import Admin
 from edge.exchange.rooms import Rooms
+from edge.exchange.servers import Servers
 from edge.http.h1.server import ServerConnection
 from edge.http.limits import HeadLimits
 from edge.observe import names
@@ -35,6 +37,7 @@ from edge.observe.metrics import Gauge
 from edge.observe.sink import Sink
 from edge.policy.operators import Operators
 from edge.share.channel import Message, Word
+from edge.worker.checking import Checker
 from edge.worker.doors import Doors
 from edge.worker.fast import FastLane
 from edge.worker.flights import Flights
@@ -143,6 +146,7 @@ class Worker:
             lambda: self.is_leaving,
             self.rooms,
             Operators(heritage.operators),
+            Servers(heritage.fleet, config.origins, lambda name: self.origins.groups[name].members, clock),
         )
         self.doors = Doors(heritage.tls)
         limits = config.limits
@@ -161,6 +165,7 @@ class Worker:
             bells=heritage.bells,
             alive=lambda: [row.slot for row in heritage.scoreboard.rows if row.pid],
         )
+        self.checker = Checker(self.origins.groups.values())
         self.gate = Gate(self.fast, heritage.crowd, slot, clock)
         self._offset_s = self.fast.now_wall_ahead()
         self.is_leaving = False
@@ -232,6 +237,7 @@ class Worker:
             nursery.start_soon(self._tick)
             nursery.start_soon(self._flush)
             nursery.start_soon(self.origins.tend)
+            nursery.start_soon(self.checker.run)
             row.ready = True
             heritage.channel.send(Word.READY)
             await self._leave.wait()
@@ -416,6 +422,7 @@ class Worker:
             self.fast.unwatch(sock.fileno())
             sock.close()  # or the kernel would go on letting clients in whom nobody will accept
         self._paused.clear()
+        self.checker.leave()
         self.origins.leave()
         self.fast.drain()
         self._leave.set()

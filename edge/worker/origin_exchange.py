@@ -44,7 +44,7 @@ from edge.worker.hedging import first_of_two
 from edge.worker.waits import flush, rearm
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from types import TracebackType
 
     from edge.message.head import Field, ReplyHead
@@ -73,6 +73,7 @@ class OriginExchange:
         is_kept: the reply is being stored: others wait for it, too.
         is_sending, is_held, scope, is_overdue: see :class:`edge.worker.waits.Waiter`.
         avoid: who has failed it and is asked again only if there is nobody else.
+        heard: the fields that the client sent, where those of the request are not the same.
         rules: of its route, for what is tried again.
     """
 
@@ -109,6 +110,7 @@ class OriginExchange:
         self._group = group
         self._watch = watch
         self.request = request
+        self.heard: Sequence[Field] = request.fields
         self.client = client
         self._on_interim = on_interim
 
@@ -584,13 +586,18 @@ class OriginExchange:
 
     # -- what binds a client to its server -------------------------------------------------------------------
 
+    @property
+    def binds(self) -> bool:
+        """Clients of this origin are bound to their servers."""
+        return self._group.chooser.bonds is not None
+
     def set_cookie(self) -> bytes | None:
         """Return the Set-Cookie value that binds the client to the server that answered; None if none is needed."""
         bonds = self._group.chooser.bonds
         if bonds is None:
             return None
         server = self.attempt.served_by
-        if server.has_left or bonds.place(self.request.fields) == server.index:
+        if server.has_left or bonds.place(self.heard) == server.index:
             return None
         return bonds.set_cookie(server.index)
 
@@ -607,7 +614,7 @@ class OriginExchange:
             return None
         now_mono = group.clock.mono()
         other = OriginExchange(group, self._watch, self.request, self.client, self._on_interim, NO_RETRY)
-        other.avoid = first
+        other.avoid, other.heard = first, self.heard
         try:
             other._chosen = group.choose(other, frozenset((first,)), now_mono)
         except OriginFault:

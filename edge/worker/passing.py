@@ -80,6 +80,7 @@ def pass_whole(means: Means, errand: Errand, reason: Unstored, *, eligible: bool
         and b"date" in reply.index
         and x.session.phase is Phase.OPEN
         and conn.plain
+        and (not errand.ox.binds or errand.ox.set_cookie() is None)
     ):
         # A head that was passed on before is passed on as it was: its bytes depend on nothing else.
         key = (id(x.known.way), errand.plan.fwd, reason, eligible, ask.bypass is None)
@@ -146,6 +147,8 @@ def open_reply(means: Means, errand: Errand, reason: Unstored, coding: bytes, *,
     ask = x.known.ask
     x.encoding = "" if coding == IDENTITY else coding.decode()
     head = passed_head(means, errand, reason, coding, eligible=eligible)
+    if ox.binds and (cookie := ox.set_cookie()) is not None:
+        head.fields.append((b"set-cookie", cookie))  # a reply that is kept is everybody's, and has none
     if errand.plan.aim is not Aim.PASS and reply.status == 200 and _is_unchanged(ask, head):
         if reply.framing is Framing.NONE:
             ox.release()

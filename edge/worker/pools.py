@@ -126,7 +126,7 @@ class Server:
         self.group = group
         self.index = 0
         self.settings = settings
-        self.row = fleet.row(f"{origin.name}\0{settings.url}".encode())
+        self.row = fleet.row(settings.row_name(origin.name))
         self.common = fleet.common(self.row)
         self._words = fleet.words
         self._open = fleet.own(self.row, group.node.slot) + OPEN

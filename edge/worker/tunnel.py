@@ -41,6 +41,7 @@ async def tunnel(means: Means, x: Exchange) -> None:
     assert origin is not None
     assert route is not None
     asking = means.origins.exchange(origin.name, request, address_of(means, x), x.interim, route.retry)
+    asking.heard = x.known.head.fields
     timeouts = None if x.known.way is None else x.known.way.timeouts
     if timeouts is not None:
         asking.limit(timeouts.first_byte_s, timeouts.between_bytes_s)
@@ -53,7 +54,10 @@ async def tunnel(means: Means, x: Exchange) -> None:
             await pass_on(means, errand, Unstored.METHOD)
             return
         x.status = 101
-        x.session.conn.tunnel(x.stream, ReplyHead(101, end_to_end(reply.fields, reply.index), reply.reason))
+        fields = end_to_end(reply.fields, reply.index)
+        if ox.binds and (cookie := ox.set_cookie()) is not None:
+            fields.append((b"set-cookie", cookie))
+        x.session.conn.tunnel(x.stream, ReplyHead(101, fields, reply.reason))
         x.begin_body()
         x.push()
         means.cells[names.TUNNELS_OPEN] += 1
