@@ -295,7 +295,7 @@ async def test_a_body_that_comes_while_its_connection_is_replaced_is_sent(tmp_pa
         nursery.start_soon(trio.serve_listeners, serve, listeners)
         origin = Origin(port=listeners[0].socket.getsockname()[1])
         async with house(tmp_path, origin=origin) as edge:
-            lend = edge.worker.origins._groups["shop"].lend
+            lend = edge.worker.origins.groups["shop"].lend
             client = await edge.client()
             await client.get("/")
 
@@ -305,7 +305,7 @@ async def test_a_body_that_comes_while_its_connection_is_replaced_is_sent(tmp_pa
                     await trio.testing.wait_all_tasks_blocked()
                 return await lend(exchange, server, fresh=fresh)
 
-            edge.worker.origins._groups["shop"].lend = slow_to_lend
+            edge.worker.origins.groups["shop"].lend = slow_to_lend
             with trio.fail_after(5):
                 await client.ask("/", method="PUT", Transfer_Encoding="chunked")
                 if not body:
