@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge.errors import ClientFault
+from edge.http.h1 import memo as module
 from edge.http.h1.head import parse_request_head
 from edge.http.h1.memo import BLOCKS, HEAD_BYTES, HeadMemo
 from edge.http.limits import HeadLimits
@@ -146,3 +147,76 @@ def test_whatever_came_before_a_head_means_the_same(lines: list[bytes], block: b
         raw = line + b"\r\n" + block
 
         assert outcome(lambda raw=raw: read(memo, raw)) == outcome(lambda raw=raw: parse(raw))
+
+
+# -- two generations --------------------------------------------------------------------------------------------
+
+
+def crowd(memo: HeadMemo, first: int) -> int:
+    """Read heads that nobody reads again until the young generation has become the old one; return the next number."""
+    young = len(memo.heads)
+    number = first
+    while len(memo.heads) >= young:
+        young = len(memo.heads)
+        read(memo, b"GET /%d HTTP/1.1\r\n" % number + BLOCK)
+        number += 1
+    return number
+
+
+@pytest.fixture
+def small(monkeypatch) -> HeadMemo:
+    monkeypatch.setattr(module, "GENERATION_BYTES", 20_000)
+    return HeadMemo()
+
+
+ONE = b"GET /one HTTP/1.1\r\n" + BLOCK
+
+
+def test_a_head_of_the_generation_before_is_the_same_object_and_young_again(small) -> None:
+    one = read(small, ONE)
+    crowd(small, 0)
+
+    assert ONE not in small.heads
+    assert one is read(small, ONE)
+    assert one is small.heads[ONE]
+
+
+def test_what_is_read_steadily_survives_any_number_of_others(small) -> None:
+    """A hot page beside a scan."""
+    one = read(small, ONE)
+    number = 0
+    for _ in range(6):
+        number = crowd(small, number)
+
+        assert one is read(small, ONE)
+
+
+def test_what_came_once_is_forgotten_after_two_generations(small) -> None:
+    one = read(small, ONE)
+    crowd(small, crowd(small, 0))
+
+    assert one is not read(small, ONE)
+
+
+def test_two_generations_are_bounded_by_what_they_take(small) -> None:
+    number = 0
+    for _ in range(5):
+        number = crowd(small, number)
+
+    assert max(len(small.heads), len(small._old)) * module.HEAD_COST <= 20_000
+
+
+def test_an_old_head_that_came_another_way_is_not_taken(small) -> None:
+    read(small, ONE, b"http")
+    crowd(small, 0)
+
+    assert b"https" == read(small, ONE).scheme
+
+
+def test_connections_hold_the_young_generation_itself(small) -> None:
+    heads = small.heads
+    crowd(small, 0)
+    small.clear()
+
+    assert heads is small.heads
+    assert {} == small._old

@@ -7,7 +7,7 @@ import pytest
 from edge.errors import ClientFault, ClientGone
 from edge.http.connection import Connection
 from edge.http.events import NEED_DATA, PAUSED, Body, End, Request
-from edge.http.h1.memo import HEAD_BYTES, HEADS, HeadMemo
+from edge.http.h1.memo import HEAD_BYTES, HeadMemo
 from edge.http.h1.server import DRAIN_BYTES, ServerConnection
 from edge.message.head import Framing, ReplyHead
 from tests.http.talk import GET, TEA, ask, each_byte, hear_requests, server, written
@@ -210,15 +210,6 @@ def test_what_has_a_body_or_is_large_is_not_remembered(wire: bytes) -> None:
     ask(server(memo=memo), wire)
 
     assert {} == memo.heads
-
-
-def test_the_memo_is_bounded() -> None:
-    memo = HeadMemo()
-    conn = server(memo=memo)
-    for number in range(HEADS + 1):
-        answer(conn, ask(conn, GET.replace(b"/", b"/%d" % number, 1)).stream)
-
-    assert len(memo.heads) == 1
 
 
 # --- what is limited -----------------------------------------------------------------------------------------
