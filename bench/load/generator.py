@@ -149,7 +149,7 @@ def drive(row: Row, server: Server, origin: Server, *, seconds: float, cores: Se
         prime(row, server, headers, cores)
         server.primed.add(row.name)
     load = ab if row.load is Load.AB else wrk
-    load(row, server, headers, seconds=max(1, seconds / 6), cores=cores)
+    load(row, server, headers, seconds=max(3 if row.objects else 1, seconds / 6), cores=cores)
     before = used(server, origin)
     said = load(row, server, headers, seconds=seconds, cores=cores)
     sample = account(said, server, origin, before)

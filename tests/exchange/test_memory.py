@@ -152,3 +152,32 @@ def test_the_uses_of_what_is_let_go_are_not_lost():
     assert gone
     assert {2} == {recency.uses(one.copy.copy_id) for one in gone}
     assert {0} == {one.uses for one in gone}
+
+
+def test_what_heads_serve_by_themselves_is_not_let_go_before_what_nobody_uses():
+    """A hit does not come by here: only its uses say that it was."""
+    memory = Memory(30_000, Recency(16))
+    served = [serve(number, 4000) for number in range(6)]
+    for one in served[:5]:
+        memory.keep(b"identity", one)
+    served[0].uses = 3
+    memory.keep(b"identity", served[5])
+    memory.count()
+    for number in range(6, 9):
+        served[0].uses += 1
+        memory.count()
+        memory.keep(b"identity", serve(number, 4000))
+
+    assert STAMP == served[0].stamp
+    assert GONE == served[1].stamp
+
+
+def test_when_all_are_in_use_one_is_let_go_all_the_same():
+    memory = Memory(30_000, Recency(16))
+    served = [serve(number, 1) for number in range(200)]
+    for one in served:
+        one.uses = 1
+        assert memory.keep(b"identity", one)
+
+    assert memory.used <= 30_000
+    assert GONE == served[0].stamp
