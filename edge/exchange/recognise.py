@@ -171,6 +171,11 @@ def _on_its_way(
     routes = steering.find(head)
     if routes is None:
         return _refused(_asking(head, door, preference, None), 400, "http_request_denied")
+    if len(routes) == 1 and (straight := steering.ways(routes[0]).straight) is not None:
+        known = _asking(head, door, preference, straight)
+        if prepare is not None:
+            prepare(known)
+        return known
 
     def taken(way: Way) -> Known:
         known = _taken(head, door, preference, way)

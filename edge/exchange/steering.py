@@ -118,6 +118,7 @@ class Ways:
         name: of the cookie or header.
         networks: whose clients alone may go there; None: anybody's.
         let_in: whose clients may go there though it is closed; None: nobody's.
+        straight: the one way, where everybody goes it and its origin is asked what the client asks for; else None.
     """
 
     all: list[Way]
@@ -126,6 +127,16 @@ class Ways:
     name: bytes = b""
     networks: NetworkTable | None = None
     let_in: NetworkTable | None = None
+    straight: Way | None = None
+
+    def straighten(self) -> None:
+        """Note whether there is but one way, with nothing on it."""
+        way = self.all[0]
+        route = way.route
+        if self.split is None and self.networks is None and not route.maintenance.enabled:
+            is_open = way.redirect is None and way.fixed is None and way.origin is not None and way.rewriter is None
+            if is_open and way.body_bytes is None and route.limits.header_bytes is None:
+                self.straight = way
 
 
 class Steering:
@@ -165,6 +176,7 @@ class Steering:
             ways = self._ways[id(route)] = _ways(route, origins or {}, self.pages, own)
             ways.networks = _table(route.networks)
             ways.let_in = _table(route.maintenance.allow)
+            ways.straighten()
 
     def find(self, head: RequestHead) -> tuple[Route, ...] | None:
         """

@@ -95,7 +95,7 @@ class TrustedProxies:
         Raises:
             Nothing.
         """
-        if not self.trusts(peer):
+        if not self._networks or not self.trusts(peer):
             return Client(peer)
         scheme = _scheme(head.get(b"x-forwarded-proto"))
         said = head.get(b"x-forwarded-for")
