@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 class Fwd(Enum):
     """Why a request goes to the origin: RFC 9211 §2.2's tokens."""
 
+    __hash__ = object.__hash__  # as Unstored's
+
     BYPASS = "bypass"  # it is none of the cache's business
     METHOD = "method"  # its method's semantics require it
     URI_MISS = "uri-miss"  # nothing is stored for this address

@@ -52,6 +52,10 @@ if TYPE_CHECKING:
 class Unstored(Enum):
     """Why a reply is not kept. The value is the word in the log, the metric and Cache-Status; the comment its source."""
 
+    __hash__ = (
+        object.__hash__
+    )  # members are compared by identity, too; Enum hashes the name, in Python, for each lookup
+
     METHOD = "method"  # RFC 9111 §3: only replies to GET, and the rare POST, are kept
     REQUEST_BODY = "request-body"  # a GET with content: what it said is not in the key
     ROUTE = "route"  # the route's own rules have the request pass the cache by

@@ -167,11 +167,11 @@ class Rooms:
 
     def picked(self, known: Known, peer: str) -> Known:
         """Say what a head means for this client: *known* itself, unless that depends on who asks."""
-        return known if known.pick is None else known.pick(self.client(peer, known.head).address)
+        return known if known.pick is None else known.pick(self.address(peer, known.head))
 
     def _purge(self, head: RequestHead, peer: str, now_wall: float) -> Answer:
         """Carry out a PURGE, if it comes from somebody who may ask for it."""
-        address = self.client(peer, head).address
+        address = self.address(peer, head)
         if not self._purge_from.admits(address):
             return refuse(head.known, 403, now_wall, "http_request_denied")
         orders, is_soft = orders_of(head, self.steering.keys_for)
@@ -180,6 +180,11 @@ class Rooms:
     def client(self, peer: str, head: RequestHead) -> Client:
         """Say who asks: the peer, or whom a proxy of ours names."""
         return self.trusted.client(peer, head)
+
+    def address(self, peer: str, head: RequestHead) -> str:
+        """Return the address of who asks."""
+        trusted = self.trusted
+        return trusted.client(peer, head).address if trusted else peer
 
     # -- look up, decide -------------------------------------------------------------------------------------
 

@@ -112,7 +112,7 @@ class ReplyHead:
         length: the body's bytes when framing is LENGTH. For a reply to HEAD (framing NONE) it may hold the
             length a GET would have had; None if unknown.
         keep_alive: (from an origin) its connection may be used again after this reply.
-        wires: (from an origin) how it was passed on before, as whoever did so remembers it; no other room looks.
+        memo: (from an origin) what was worked out from it before, by whoever remembers it under a key of their own.
     """
 
     status: int
@@ -123,7 +123,7 @@ class ReplyHead:
     length: int | None = None
     keep_alive: bool = True
     index: dict[bytes, bytes] = field(default_factory=dict)
-    wires: dict[Any, bytes] | None = field(default=None, compare=False, repr=False)
+    memo: dict[Any, Any] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.index and self.fields:

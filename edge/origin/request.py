@@ -220,7 +220,7 @@ class Said:
         if head.fields is not self._fields or aim is not self._aim or head.authority != self._authority:
             return None
         return OriginRequest(
-            head.method, head.target, head.authority, [(b"x-request-id", request_id)], lines=self._lines
+            head.method, head.target, head.authority, [], lines=b"%bx-request-id: %b\r\n" % (self._lines, request_id)
         )
 
 

@@ -66,6 +66,10 @@ class TrustedProxies:
         self._networks = tuple(networks)
         self._known: dict[str, bool] = {}
 
+    def __bool__(self) -> bool:
+        """Whether there are any: without, everybody is who he seems to be."""
+        return bool(self._networks)
+
     def trusts(self, peer: str) -> bool:
         """
         Whether *peer*, an address as the socket names it, is one of ours.
@@ -95,7 +99,7 @@ class TrustedProxies:
         Raises:
             Nothing.
         """
-        if not self._networks or not self.trusts(peer):
+        if not self.trusts(peer):
             return Client(peer)
         scheme = _scheme(head.get(b"x-forwarded-proto"))
         said = head.get(b"x-forwarded-for")

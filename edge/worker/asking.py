@@ -11,7 +11,7 @@ Source: RFC 9110 §10.1.1, §15.4.5; RFC 9111 §4.3.3, §4.4; RFC 5861 §4.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -217,7 +217,7 @@ def _compose(means: Means, x: Exchange, plan: Fetch, peer: bytes, *, trusted: bo
 
 def address_of(means: Means, x: Exchange) -> bytes:
     """Return the client's address as text, for balancing; empty where nobody waits."""
-    return means.rooms.client(x.session.peer, x.head).address.encode() if x.is_attended else b""
+    return means.rooms.address(x.session.peer, x.head).encode() if x.is_attended else b""
 
 
 def _told(means: Means, x: Exchange) -> dict[str, bytes]:
@@ -326,16 +326,31 @@ def weigh(means: Means, errand: Errand) -> Copy | NotStored:
         return NotStored(Unstored.OFF)
     if errand.plan.aim is Aim.PASS and (request.range is not None or request.is_conditional):
         return NotStored(Unstored.REQUEST_SPECIFIC)
+    reply = errand.reply
+    is_plain = (
+        request.method is Method.GET and request.bypass is None and request.policy is None and not request.cc.no_store
+    )
+    if is_plain and reply.memo is not None and (refusal := reply.memo.get("refusal")) is not None:
+        assert isinstance(refusal, NotStored)
+        return refusal
     way = errand.x.known.way
     if way is not None and way.request_changes is not None and way.may_vary_by_client(errand.reply.get(b"vary")):
         return NotStored(Unstored.VARY_STAR)
     verdict = may_store(
         request,
-        errand.reply,
+        reply,
         request_wall=errand.asked_wall,
         response_wall=means.clock.wall(),
         max_object=rooms.max_object(request),
     )
     if not isinstance(verdict, NotStored) and errand.plan.stale is None and rooms.is_too_new(request):
         return NotStored(Unstored.MIN_USES)
+    if is_plain and isinstance(verdict, NotStored) and verdict.reason in _SAID_BY_ORIGIN:
+        if reply.memo is None:
+            reply.memo = {}
+        reply.memo["refusal"] = verdict  # whoever asks for whatever: see the reply's memo
     return verdict
+
+
+_SAID_BY_ORIGIN: Final = frozenset({Unstored.NO_STORE, Unstored.PRIVATE})
+"""What a reply says of itself, whoever asks."""

@@ -112,7 +112,8 @@ class Attempt:
 
     def ask(self) -> None:
         """Give the head (and without a body the whole request) to the connection; nothing is sent yet."""
-        link, request = self.link, self._request
+        link, request = self._link, self._request
+        assert link is not None
         group = link.server.group
         self.is_asked = True
         link.wire.send_request(
@@ -130,10 +131,11 @@ class Attempt:
 
     def flush(self) -> bool:
         """Send what waits to be sent; False if the origin takes no more for now. What breaks is noted, not raised."""
-        link = self.link
+        link = self._link
+        assert link is not None
         out, stream = link.wire.out, link.stream
         try:
-            while out:
+            while out.pending:
                 taken = stream.push(out.first())
                 if taken:
                     out.sent(taken)
@@ -158,7 +160,8 @@ class Attempt:
         """
         if self.head is not None:
             return self.head
-        link = self.link
+        link = self._link
+        assert link is not None
         wire, stream = link.wire, link.stream
         while True:
             data = stream.pull()
@@ -211,8 +214,23 @@ class Attempt:
             self.cut = fault
             raise
 
+    def rest(self) -> bytes | None:
+        """
+        Return what is left of the body if all of it is here; the reply is over then. None: :meth:`body` gives it in parts.
+
+        Cost: a third of the two calls it stands for.
+        """
+        link = self._link
+        if link is None:
+            return None
+        data = link.wire.take_rest()
+        if data is not None:
+            self._finish([])
+        return data
+
     def _body(self) -> bytes | None:
-        link = self.link
+        link = self._link
+        assert link is not None
         wire, stream = link.wire, link.stream
         while True:
             event = wire.next_event()
@@ -253,10 +271,11 @@ class Attempt:
         """The reply is read to its end. A tunnel's connection stays: the other direction may go on."""
         self.is_ended = True
         self.trailers = trailers
-        link = self.link
+        link = self._link
+        assert link is not None
         if self.upgraded:
             return
-        if self.is_whole and self.broken is None and not link.wire.out and link.wire.reusable:
+        if self.is_whole and self.broken is None and not link.wire.out.pending and link.wire.reusable:
             self._give_back(link)
         else:
             self.kill()

@@ -329,7 +329,7 @@ class FastLane:
         out = conn.out
         sent = got = 0
         while True:
-            while out:
+            while out.pending:
                 piece = out.first()
                 taken = stream.push_last(piece) if conn.closing and len(piece) == out.pending else stream.push(piece)
                 if taken:
@@ -337,12 +337,12 @@ class FastLane:
                     sent += taken
                 elif stream.wants_write:
                     break
-                if sent >= CAP and out:
+                if sent >= CAP and out.pending:
                     self._again[session] = None
                     break
             if sent and session.carried:
                 session.roomier()
-            if out:
+            if out.pending:
                 break
             if session.owed is not None:
                 self._settle_owed(session)
@@ -374,7 +374,7 @@ class FastLane:
             if got >= READ_CAP:
                 self._again[session] = None
                 break
-            if session.carried and any(carried.is_full for carried in session.carried.values()):
+            if session.carried and session.is_full:
                 break
             if not session.readable:
                 break
@@ -431,7 +431,7 @@ class FastLane:
         assert guard is not None
         assert admission is not None
         shown = shown_by(session, event.head.host) if guard.wants_certificate else None
-        address = rooms.client(session.peer, event.head).address
+        address = rooms.address(session.peer, event.head)
         visit = admission.visit(known, session.peer, address, shown)
         decision: Decision | None = visit.advance(self.now_mono, rooms.now_wall)
         if decision is None:
@@ -465,7 +465,7 @@ class FastLane:
             word = "connection_terminated"
         wall = self.clock.wall()
         self.rooms.record(
-            (wall, self.rooms.client(session.peer, known.head).address, session.tls, known.head, status, length, self.clock.mono() - started, outcome, coding,
+            (wall, self.rooms.address(session.peer, known.head), session.tls, known.head, status, length, self.clock.mono() - started, outcome, coding,
              "", 0.0, "", word, detail)
         )  # fmt: skip
 
@@ -503,7 +503,7 @@ class FastLane:
         conn = session.conn
         timeouts = self.rooms.config.timeouts
         now = self.now_mono
-        if conn.out:
+        if conn.out.pending:
             self._pace(session, Waiting.WRITE, moved, timeouts.write_s)
         elif conn.at_rest:
             session.waiting = Waiting.IDLE

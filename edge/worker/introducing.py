@@ -23,7 +23,7 @@ def introduction(means: Means, x: Exchange, version: int) -> bytes:
     if not x.is_attended:
         return write_header(NOWHERE, version)
     ends = ends_of(x.session)
-    client = means.rooms.client(x.session.peer, x.head).address
+    client = means.rooms.address(x.session.peer, x.head)
     if client != ends.source:
         ends = Ends(client, 0, ends.destination, ends.destination_port)
     try:

@@ -84,14 +84,14 @@ def pass_whole(means: Means, errand: Errand, reason: Unstored, *, eligible: bool
     ):
         # A head that was passed on before is passed on as it was: its bytes depend on nothing else.
         key = (id(x.known.way), errand.plan.fwd, reason, eligible, ask.bypass is None)
-        wires = reply.wires
-        if wires is None:
-            wires = reply.wires = {}
-        wire = wires.get(key)
+        memo = reply.memo
+        if memo is None:
+            memo = reply.memo = {}
+        wire = memo.get(key)
         if wire is None:
             head = passed_head(means, errand, reason, IDENTITY, eligible=eligible)
             length = b"content-length: %d\r\n" % (head.length or 0)
-            wire = wires[key] = reply_head(head.status, head.reason, head.fields, length)
+            wire = memo[key] = reply_head(head.status, head.reason, head.fields, length)
         body = errand.pieces[0] if len(errand.pieces) == 1 else b"".join(errand.pieces)
         x.status, x.sent_bytes = reply.status, len(body)
         conn.send_whole(x.stream, wire, body)

@@ -177,6 +177,10 @@ class Quick:
     def _read(self, errand: Errand) -> bool:
         """Read the body into ``errand.pieces``; False: it is not here to its end, or longer than is sent in one go."""
         ox = errand.ox
+        rest = ox.attempt.rest()
+        if rest is not None:
+            errand.pieces = (rest,)
+            return True
         pieces: list[bytes] = []
         errand.pieces = pieces
         size = 0

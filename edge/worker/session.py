@@ -371,6 +371,14 @@ class Session:
     def __repr__(self) -> str:
         return f"<Session fd={self.fd} {self.peer} {self.phase.value} {self.waiting.value} carried={len(self.carried)}>"
 
+    @property
+    def is_full(self) -> bool:
+        """Nothing more must be read: one of its exchanges has enough of its request's body."""
+        for exchange in self.carried.values():  # noqa: SIM110 - a generator costs more than all of this
+            if exchange.is_full:
+                return True
+        return False
+
     def flush(self) -> None:
         """Push what can be pushed, and take the next request if this made one possible."""
         self._advance(self)

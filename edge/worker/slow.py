@@ -276,7 +276,7 @@ class SlowLane:
         self.rooms.record(
             (
                 self.clock.wall(),
-                self.rooms.client(session.peer, x.head).address,
+                self.rooms.address(session.peer, x.head),
                 session.tls,
                 x.head,
                 x.status,

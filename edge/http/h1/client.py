@@ -292,6 +292,15 @@ class ClientConnection:
         self._read_whole(body.rest or self._buffer)
         return End(self.exchanges, body.trailers)
 
+    def take_rest(self) -> bytes | None:
+        """Return what is left of a body with a length, if all of that is here; the reply is read then. Else None."""
+        body = self._body
+        if type(body) is not LengthDecoder or body.most_left() != len(self._buffer):
+            return None
+        data = self._buffer
+        self._read_whole(b"")
+        return data
+
     def _read_tunnel(self) -> Body | End | Wait:
         if self._buffer:
             data, self._buffer = self._buffer, b""

@@ -48,7 +48,7 @@ def request_head(
     if start.count(b" ") != 3:
         raise AssertionError(f"a request line of too many words: {start!r}")
     if lines:
-        tail = _whole(b"", 0, fields, added)
+        tail = _whole(b"", 0, fields, added) if fields or added else b"\r\n"
         if start.count(b"\n") != 2 or start.count(b"\r") != 2 or b"\0" in start:
             raise AssertionError(f"a line would break: {start!r}")
         return b"%b%b%b" % (start, lines, tail)

@@ -392,7 +392,7 @@ class ServerConnection:
     @property
     def at_rest(self) -> bool:
         """No exchange is open and nothing waits in either direction."""
-        return self._reading is HEAD and not self._buffer and not self.out
+        return self._reading is HEAD and not self._buffer and not self.out.pending
 
     @property
     def buffered(self) -> int:

@@ -250,3 +250,43 @@ def test_a_tunnel_needs_an_origin_that_agreed() -> None:
 
 def test_a_state_can_be_read() -> None:
     assert repr(asked()) == "<ClientConnection #1 reading head, <BodyWriter between bodies>>"
+
+
+@pytest.mark.parametrize("body", [b"", b"0123456789"])
+def test_a_body_that_is_here_is_taken_at_once(body: bytes) -> None:
+    conn = asked()
+    conn.receive(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    conn.next_event()
+
+    assert conn.take_rest() == body
+    assert conn.reusable
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        b"content-length: 11\r\n\r\n0123456789",
+        b"content-length: 9\r\n\r\n0123456789",
+        b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"\r\n0123456789",
+    ],
+    ids=["not-yet", "and-more", "chunked", "until-the-end"],
+)
+def test_any_other_body_is_read_in_parts(wire: bytes) -> None:
+    conn = asked()
+    conn.receive(b"HTTP/1.1 200 OK\r\n" + wire)
+    conn.next_event()
+
+    assert conn.take_rest() is None
+    assert type(conn.next_event()) in {Body, End}
+
+
+def test_what_is_left_of_a_body_is_taken_at_once_too() -> None:
+    conn = asked()
+    conn.receive(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n01234")
+    conn.next_event()
+    assert conn.next_event().data == b"01234"
+    conn.receive(b"56789")
+
+    assert conn.take_rest() == b"56789"
+    assert conn.reusable
