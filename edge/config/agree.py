@@ -231,7 +231,19 @@ def _origins(parts: Parts) -> Iterator[Disagreement]:
             if any(_is_same_place(listener, server.host, server.port) for listener in listeners):
                 yield Disagreement(where, f"{server.url!r} is this edge itself: requests would go in a circle", WARNING)
         yield from _connections(key, origin)
-        if (*key, "tls") in parts.made and not any(server.scheme == "https" for server in origin.servers):
+        if not origin.servers and origin.servers_file is None and not _wrote_servers(parts, key):
+            yield Disagreement(
+                key, f"[origin.{origin.name}] has no servers; expected servers = [...], or a servers_file"
+            )
+        for where, server in servers.get(key, ()):
+            if server.discover is not None and (server.unix_path is not None or _is_address(server.host)):
+                what = "is a Unix socket" if server.unix_path is not None else "is an address already"
+                yield Disagreement((*where, "discover"), f"{server.url!r} {what}; expected a name to ask for")
+        if (
+            origin.servers_file is None
+            and (*key, "tls") in parts.made
+            and not any(server.scheme == "https" for server in origin.servers)
+        ):
             yield Disagreement(
                 (*key, "tls"), "no server of this origin is https; expected one, or no tls settings", WARNING
             )
@@ -239,6 +251,22 @@ def _origins(parts: Parts) -> Iterator[Disagreement]:
         if (tls.chain is None) is not (tls.key is None):
             given, missing = ("key", "chain") if tls.chain is None else ("chain", "key")
             yield Disagreement((*key, given), f"there is a {given} but no {missing}; expected the {missing} beside it")
+
+
+def _wrote_servers(parts: Parts, key: Key) -> bool:
+    """Whether something stands there that was not fit: that has been said already."""
+    table: Any = parts.raw
+    for part in key:
+        table = table[part]
+    return "servers" in table
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _connections(key: Key, origin: Origin) -> Iterator[Disagreement]:
@@ -255,7 +283,7 @@ def _connections(key: Key, origin: Origin) -> Iterator[Disagreement]:
     families = [":" in address for address in origin.source]
     if len(set(families)) < len(families):
         yield Disagreement((*key, "source"), "two addresses of one family; expected at most one of each")
-    if origin.source and all(server.unix_path is not None for server in origin.servers):
+    if origin.source and origin.servers and all(server.unix_path is not None for server in origin.servers):
         yield Disagreement((*key, "source"), "Unix sockets are not reached from an address", WARNING)
 
 

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge.config.contents import read
+from edge.config.load import parse_servers
 from edge.config.problem import Problem, Severity
 from edge.config.route_rules import ErrorPages, RouteRespond
 from edge.config.tree import Admin, CacheConfig, Certificate, Listener, Log, Origin, OriginTls, Server
@@ -100,8 +102,9 @@ def check_files(loaded: Loaded) -> list[Problem]:
             *_pages(loaded),
             *_written_by_master(loaded),
             *_written_by_workers(loaded),
+            *_read_by_workers(loaded),
         )
-    ]
+    ] + _in_servers_files(loaded)
 
 
 _Found = tuple["Key", str, Severity]
@@ -172,6 +175,34 @@ def _pages(loaded: Loaded) -> Iterator[_Found]:
         for status, page in pages.pages:
             if page.error:
                 yield (*key, "pages", status), f"{page.path} {page.error}", Severity.ERROR
+
+
+def _read_by_workers(loaded: Loaded) -> Iterator[_Found]:
+    """What workers look at again and again, after they have become who they will be."""
+    workers = _workers(loaded)
+    for key, origin in loaded.parts.all(Origin):
+        path, where = origin.servers_file, (*key, "servers_file")
+        if path is None:
+            continue
+        yield from _readable(where, path)
+        if workers is None or not _exists(path):
+            continue
+        who = f"{_name(workers.uid)}, who the workers run as"
+        if (barred := _barred(path, workers)) is not None:
+            yield where, f"{path} cannot be reached by {who}: {barred} may not be entered", Severity.ERROR
+        elif not _may(path, workers, os.R_OK):
+            yield where, f"{path} may not be read by {who}", Severity.ERROR
+
+
+def _in_servers_files(loaded: Loaded) -> list[Problem]:
+    """What is wrong inside files with servers, where it stands; but for those that cannot be read."""
+    problems: list[Problem] = []
+    for _, origin in loaded.parts.all(Origin):
+        if origin.servers_file is not None:
+            contents = read(origin.servers_file)
+            if not contents.error:
+                problems += parse_servers(contents.data, origin.servers_file)[1]
+    return problems
 
 
 def _readable(key: Key, path: Path | None, *, want_directory: bool = False) -> Iterator[_Found]:

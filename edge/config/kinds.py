@@ -468,6 +468,29 @@ class IpAddress(Text):
             raise Unfit(f"{value!r} is not an IP address; expected one such as '10.0.0.5'") from None
 
 
+class NameServer(Text):
+    """A name server; in the tree its address and its port."""
+
+    words = 'an address such as "10.0.0.2" or "10.0.0.2:5353"'
+
+    def _accept(self, value: str, base: Path) -> Any:  # noqa: ARG002
+        try:
+            return str(ipaddress.ip_address(value)), 53
+        except ValueError:
+            pass
+        try:
+            address = parse_address(value)
+        except ValueError:
+            raise Unfit(f"{value!r} is not a name server's address; expected {self.words}") from None
+        if address.kind != "tcp" or not address.port:
+            raise Unfit(f"{value!r} is not a name server's address; expected {self.words}")
+        return address.host, address.port
+
+    def _show(self, value: Any) -> str:
+        host, port = value
+        return toml(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
 class NetworkOrUnix(Network):
     """A network, or everyone who may connect to a Unix socket."""
 

@@ -11,6 +11,7 @@ Does not know: which settings there are (``tree.py``), how parts must agree (``a
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,7 @@ from edge.config.positions import Path as Key
 from edge.config.positions import Positions
 from edge.config.problem import Problem, Severity
 from edge.config.schema import Kind, Row, Unfit, rows, toml
-from edge.config.tree import Config, Listener, Server
+from edge.config.tree import Config, Listener, OriginServer, Server, ServersFile
 
 _ORIGIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}\Z")
 _MISPLACED = "trusted_proxies"
@@ -131,6 +132,42 @@ def parse(text: str, path: Path) -> Loaded:
     except RecursionError:
         return _unreadable(path, "this is nested too deeply to be a configuration")
     return _Reader(text, path, raw).loaded()
+
+
+def parse_servers(data: bytes, path: Path) -> tuple[tuple[OriginServer, ...], list[Problem]]:
+    """
+    Read what stands in an origin's ``servers_file``: TOML, or JSON if its name ends so.
+
+    Returns:
+        The servers, at least one if there is no problem; and the problems, each an error. In JSON they have no place but what
+        is not JSON at all.
+    """
+    place, problems = (1, 1), []
+    try:
+        text = data.decode("utf-8")
+        if path.suffix == ".json":
+            raw = json.loads(text)
+            raw, text = {"servers": raw} if isinstance(raw, list) else raw, ""
+        else:
+            raw = tomllib.loads(text)
+    except json.JSONDecodeError as error:
+        return (), [Problem(path, error.lineno, error.colno, f"this is not JSON: {error.msg}")]
+    except (ValueError, RecursionError) as error:
+        found = _TOML_PLACE.search(str(error))
+        if found is not None and found[1]:
+            place = int(found[1]), int(found[2])
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        return (), [Problem(path, *place, f"this is not {kind}: {_TOML_PLACE.sub('', str(error))}")]
+    if not isinstance(raw, dict):
+        return (), [Problem(path, *place, f"this is {sort_of(raw)}; expected a list of servers")]
+    reader = _Reader(text, path, raw)
+    servers: tuple[OriginServer, ...] = reader.settings(ServersFile, raw, ()).get("servers", ())
+    problems = list(reader.problems)
+    for at, server in enumerate(servers):
+        if server.discover is not None:
+            where = reader.positions.value(("servers", at, "discover"))
+            problems.append(Problem(path, *where, "a list of servers names servers; expected no discover here"))
+    return (() if problems else servers), in_order(problems)
 
 
 def in_order(problems: list[Problem]) -> list[Problem]:

@@ -130,7 +130,8 @@ def _table(row: Row, name: str, mark: str = "") -> Iterator[str]:
 
 def _setting(row: Row, mark: str = "") -> Iterator[str]:
     yield from _prose(row.says)
-    if row.required or row.default == "":  # it must be there, or else another that says as much
+    is_needed_list = row.default == () and isinstance(row.kind, ListOf) and not row.kind.may_be_empty
+    if row.required or row.default == "" or is_needed_list:  # it must be there, or else another that says as much
         shown = row.example or ""
     elif row.default is None or (row.default == () and row.example):
         shown, mark = row.example or _first_choice(row.kind), "#"

@@ -298,6 +298,15 @@ class OriginServer:
     )
     backup: bool = setting(kinds.Boolean(), "Whether it is asked only while none of the others can be.", default=False)
 
+    discover: Literal["addresses", "srv"] | None = setting(
+        kinds.Choice("addresses", "srv"),
+        "Whether the URL's host stands for several servers: one for each of its addresses, or, where it names a service "
+        "(_http._tcp.app.internal), one for each of its SRV records, with their ports, weights and priorities. Name servers are "
+        "asked again when the answer runs out.",
+        default=None,
+        example='"addresses"',
+    )
+
     def __post_init__(self) -> None:
         if not self.host:
             target = parse_target(self.url)
@@ -351,7 +360,15 @@ class Origin:
     servers: tuple[OriginServer, ...] = setting(
         kinds.ListOf(kinds.Table(OriginServer, short="url"), may_be_empty=False),
         "Its servers: URLs, or tables with url and weight.",
+        default=(),
         example='["http://127.0.0.1:8001", { url = "http://127.0.0.1:8002", weight = 2 }]',
+    )
+    servers_file: Path | None = setting(
+        kinds.FilePath(),
+        "Servers besides, or instead: a TOML or JSON file with a list of the same form, servers = [...]. It is looked at every "
+        "second and needs no reload; while it is broken, what it said last holds.",
+        default=None,
+        example='"servers.toml"',
     )
     balance: Balance = setting(
         kinds.Choice("round_robin", "least_connections", "least_time", "ip_hash", "consistent_hash", "random_two"),
@@ -1142,6 +1159,50 @@ class Route:
 
 
 @table
+class Discovery:
+    """``[discovery]``: how name servers are asked for origins' servers (``discover``)."""
+
+    nameservers: tuple[tuple[str, int], ...] = setting(
+        kinds.ListOf(kinds.NameServer()),
+        "Who is asked, in this order; without it those of /etc/resolv.conf.",
+        default=(),
+        example='["10.0.0.2", "10.0.0.3:5353"]',
+    )
+    timeout_s: float = setting(
+        kinds.Time(), "How long an answer is waited for.", default=5.0, name="timeout", least=0.1, most=60.0
+    )
+    least_s: float = setting(
+        kinds.Time(),
+        "An answer is not asked for again sooner, however soon it runs out.",
+        default=1.0,
+        name="least",
+        least=0.1,
+        most=3600.0,
+    )
+    most_s: float = setting(
+        kinds.Time(),
+        "An answer is asked for again after so long, however long it could be believed.",
+        default=300.0,
+        name="most",
+        least=1.0,
+        most=86400.0,
+    )
+
+
+@table
+class ServersFile:
+    """What stands in an origin's ``servers_file``."""
+
+    servers: tuple[OriginServer, ...] = setting(
+        kinds.ListOf(kinds.Table(OriginServer, short="url"), may_be_empty=False),
+        "The servers: URLs, or tables with url and weight.",
+        default=(),
+        required=True,
+        example='["http://127.0.0.1:8001", { url = "http://127.0.0.1:8002", weight = 2 }]',
+    )
+
+
+@table
 class Log:
     """``[log]``: what is written, where."""
 
@@ -1301,6 +1362,9 @@ class Config:
         kinds.Named(Rate), "How many requests are too many.", default=_NONE, name="rate"
     )
     error_pages: ErrorPages = setting(kinds.Table(ErrorPages), "Own pages for what goes wrong.", default=ErrorPages())
+    discovery: Discovery = setting(
+        kinds.Table(Discovery), "How name servers are asked for origins' servers.", default=Discovery()
+    )
     log: Log = setting(kinds.Table(Log), "What is written, where.", default=Log())
     admin: Admin = setting(kinds.Table(Admin), "For operators.", default=Admin(), needs=Change.LISTENERS)
     limits: Limits = setting(kinds.Table(Limits), "What a client may send.", default=Limits())

@@ -23,6 +23,7 @@ from edge.share.claims import page_bytes as claims_bytes
 from edge.share.counters import Counters
 from edge.share.crowd import Crowd
 from edge.share.fleet import Fleet
+from edge.share.notices import Notices
 from edge.share.page import Page
 from edge.share.rates import WORDS as RATES_WORDS
 from edge.share.rates import Rates
@@ -69,6 +70,7 @@ class Estate:
     crowd: Crowd
     rates: Rates
     under_way: Crowd
+    notices: Notices
     from_top: bool = False
 
     @classmethod
@@ -78,8 +80,9 @@ class Estate:
         bells, claims = Bells(slots), ClaimsPage(slots)
         fleet, crowd, under_way = Fleet(slots), Crowd(slots), Crowd(slots, name="under_way")
         return cls(
-            board, counters, Stamps(), Recency(), bells, Shunned(), Uses(), claims, fleet, crowd, Rates(), under_way
-        )
+            board, counters, Stamps(), Recency(), bells, Shunned(), Uses(), claims, fleet, crowd, Rates(), under_way,
+            Notices(),
+        )  # fmt: skip
 
     @classmethod
     def adopt(cls, will: dict[str, Any]) -> Estate:
@@ -113,6 +116,7 @@ class Estate:
             Crowd(slots, page("crowd", Crowd.size(slots))),
             Rates(page=page("rates", Rates.size(RATES_WORDS))),
             Crowd(slots, page("under_way", Crowd.size(slots))),
+            Notices(page("notices", Notices.size())),
             from_top=not will["from_top"],
         )
 
@@ -121,7 +125,7 @@ class Estate:
         pages = (
             self.scoreboard.page, self.counters.page, self.stamps.page, self.recency.page, self.bells.page,
             self.shunned.page, self.uses.page, self.claims.page, self.fleet.page, self.crowd.page,
-            self.rates.page, self.under_way.page,
+            self.rates.page, self.under_way.page, self.notices.page,
         )  # fmt: skip
         return {
             "layout": LAYOUT,

@@ -96,6 +96,7 @@ class House:
             uses=self.estate.uses,
             claims=self.estate.claims,
             fleet=self.estate.fleet,
+            notices=self.estate.notices,
             crowd=self.estate.crowd,
             rates=self.estate.rates,
             under_way=self.estate.under_way,

@@ -57,11 +57,14 @@ class Lazy:
     module: str
     also: tuple[str, ...] = ()
 
-    def load(self) -> Main:
-        """Import and return the function."""
+    def load(self, config: Config) -> Main:
+        """Import and return the function; the module's own ``prepare`` imports what only some configurations need."""
         for name in self.also:
             importlib.import_module(name)
-        main: Main = importlib.import_module(self.module).main
+        module = importlib.import_module(self.module)
+        if hasattr(module, "prepare"):
+            module.prepare(config)
+        main: Main = module.main
         return main
 
 
@@ -103,7 +106,8 @@ def spawn(heritage: Heritage, main: Main | Lazy, somebody: privileges.Identity |
 
 def inherited(heritage: Heritage) -> set[int]:
     """Return every descriptor the heritage names."""
-    fds = {heritage.channel.fileno(), heritage.fleet.page.fd, *heritage.bells.fds, *heritage.logs.values()}
+    fds = {heritage.channel.fileno(), *heritage.bells.fds, *heritage.logs.values()}
+    fds |= {heritage.fleet.page.fd, heritage.notices.page.fd}  # of the pages, those in which records are locked
     fds |= {sock.fileno() for _, sock in heritage.listeners}
     if heritage.admin is not None:
         fds.add(heritage.admin.fileno())
@@ -127,7 +131,7 @@ def _be_born(heritage: Heritage, main: Main | Lazy, somebody: privileges.Identit
         close_all_but({0, 1, 2} | keep | inherited(heritage))
         _stdin_from_nothing()
         _settle_in(heritage)
-        life = main.load() if isinstance(main, Lazy) else main
+        life = main.load(heritage.config) if isinstance(main, Lazy) else main
         privileges.become(somebody)
         code = _live(heritage, life)
     except BaseException as error:  # noqa: BLE001 - nothing may escape into the master's frames below us

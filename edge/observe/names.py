@@ -240,6 +240,10 @@ ORIGIN_EJECTIONS: Final = _one(
 ORIGIN_BYTES: Final = _one("edge_origin_received_bytes_total", Kind.COUNTER, "Body bytes received from origins.")
 ORIGIN_IDLE: Final = _one("edge_origin_idle_connections", Kind.GAUGE, "Kept-alive origin connections at rest.")
 
+DISCOVERED: Final = _each(
+    "edge_discovery_total", "Times a name or a file was asked for an origin's servers.", "outcome", ("found", "failed")
+)
+
 # The logs and the worker itself.
 LOG_DROPPED: Final = _one(
     "edge_log_dropped_total", Kind.COUNTER, "Access log lines dropped: the log could not keep up or be written."

@@ -29,6 +29,7 @@ class Member:
         scheme, host, port, unix_path: where it is, and how it is spoken to. The path is instead of host and port.
         weight: its share, 1 … MOST_WEIGHT.
         is_backup: it is asked only while none of the others can be.
+        name: what it was found by, if *host* is an address that a name server gave: what it is called in TLS and in ``host``.
     """
 
     url: str
@@ -38,6 +39,7 @@ class Member:
     unix_path: str | None = None
     weight: int = 1
     is_backup: bool = False
+    name: str | None = None
 
     @property
     def label(self) -> str:
@@ -55,7 +57,7 @@ class Member:
         """What it is called in ``host``, which leaves out the scheme's own port."""
         if self.unix_path is not None:
             return "localhost"
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = self.name or (f"[{self.host}]" if ":" in self.host else self.host)
         return host if self.port == (443 if self.scheme == "https" else 80) else f"{host}:{self.port}"
 
 

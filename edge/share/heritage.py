@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge.share.counters import Counters
     from edge.share.crowd import Crowd
     from edge.share.fleet import Fleet
+    from edge.share.notices import Notices
     from edge.share.rates import Rates
     from edge.share.recency import Recency
     from edge.share.scoreboard import Row, Scoreboard
@@ -67,6 +68,7 @@ class Heritage:
     uses: Uses
     claims: ClaimsPage
     fleet: Fleet
+    notices: Notices
     crowd: Crowd
     rates: Rates
     under_way: Crowd

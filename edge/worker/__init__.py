@@ -11,7 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edge.config.tree import Config
     from edge.share.heritage import Heritage
+
+
+def prepare(config: Config) -> None:
+    """Import what this configuration needs besides: once it has given up its privileges, a worker may not be able to."""
+    if any(server.discover is not None for origin in config.origins.values() for server in origin.servers):
+        import edge.worker.name_servers  # noqa: F401, PLC0415
 
 
 def main(heritage: Heritage) -> int:

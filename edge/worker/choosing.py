@@ -144,8 +144,9 @@ class Chooser:
             able = self._left(tried, asker.avoid)
         elif not able:
             name = self._settings.name
+            why = "every server is disabled or draining" if servers else "no server has been found yet"
             raise OriginFault(
-                f"{name}: every server is disabled or draining",
+                f"{name}: {why}",
                 word="destination_unavailable",
                 reply=503,
                 retry=Retry.YES,

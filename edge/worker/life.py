@@ -38,6 +38,7 @@ from edge.observe.sink import Sink
 from edge.policy.operators import Operators
 from edge.share.channel import Message, Word
 from edge.worker.checking import Checker
+from edge.worker.discovering import Discovery, discovers
 from edge.worker.doors import Doors
 from edge.worker.fast import FastLane
 from edge.worker.flights import Flights
@@ -166,6 +167,9 @@ class Worker:
             alive=lambda: [row.slot for row in heritage.scoreboard.rows if row.pid],
         )
         self.checker = Checker(self.origins.groups.values())
+        self.discovery: Discovery | None = None
+        if any(discovers(origin) for origin in config.origins.values()):
+            self.discovery = Discovery(self.origins.groups, config.discovery, heritage.notices, clock, self.cells)
         self.gate = Gate(self.fast, heritage.crowd, slot, clock)
         self._offset_s = self.fast.now_wall_ahead()
         self.is_leaving = False
@@ -233,6 +237,9 @@ class Worker:
                 row.deadline = now_mono + hang_s
 
             heartbeat(self.clock.mono())
+            if self.discovery is not None:
+                nursery.start_soon(self.discovery.run)
+                await self.discovery.first()
             nursery.start_soon(fast.run, heartbeat)
             nursery.start_soon(self._tick)
             nursery.start_soon(self._flush)
@@ -266,6 +273,8 @@ class Worker:
             self.fast.sweep()
             self._watch_clock()
             self.origins.sweep()
+            if self.discovery is not None:
+                self.discovery.look()
             self.cells[names.ORIGIN_IDLE] = sum(one.idle for one in self.origins.standing())
             self.rooms.memory.count()
             for listener, sock in self._paused:

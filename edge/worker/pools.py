@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from edge.clock import Clock
-    from edge.config.tree import Origin
+    from edge.config.tree import Origin, OriginServer
     from edge.observe.ledger import Cells
     from edge.share.bells import Bells
     from edge.share.fleet import Fleet
@@ -141,7 +141,7 @@ class Server:
             settings.port,
             settings.unix_path,
             tls,
-            None if tls is None else origin.tls.server_name or settings.host,
+            None if tls is None else origin.tls.server_name or settings.name or settings.host,
             sources=group.sources,
             preface=group.preface,
         )
@@ -351,7 +351,9 @@ class Group:
         self.bad_statuses = frozenset(int(name) for name in on if name.isdigit())
         self.members = Members(())
         self.servers: list[Server] = []
-        self.become(members_of(settings))
+        self.most_waiting = 0
+        if (written := members_of(settings)).servers:  # else they are found later
+            self.become(written)
 
     def become(self, members: Members) -> None:
         """
@@ -511,8 +513,10 @@ class Group:
 
 
 def members_of(settings: Origin) -> Members:
-    """Return the servers that the configuration names."""
-    return Members.of(
-        Member(server.url, server.scheme, server.host, server.port, server.unix_path, server.weight, server.backup)
-        for server in settings.servers
-    )
+    """Return the servers that the configuration names itself; those that it only says how to find are not among them."""
+    return Members.of(member_of(server) for server in settings.servers if server.discover is None)
+
+
+def member_of(server: OriginServer) -> Member:
+    """Return what the configuration says of a server."""
+    return Member(server.url, server.scheme, server.host, server.port, server.unix_path, server.weight, server.backup)

@@ -318,3 +318,26 @@ def test_an_address_to_reach_a_unix_socket_from():
     origin = '[origin.shop]\nservers = ["unix:/run/x"]\nsource = ["10.0.0.5"]\n'
 
     assert said(LISTENER, ROUTE, origin) == ["7:10: warning: Unix sockets are not reached from an address"]
+
+
+def test_an_origin_without_servers():
+    assert said(LISTENER, ROUTE, "[origin.shop]\n") == [
+        "5:1: [origin.shop] has no servers; expected servers = [...], or a servers_file"
+    ]
+    assert said(LISTENER, ROUTE, '[origin.shop]\nservers_file = "s.toml"\n') == []
+    assert len(said(LISTENER, ROUTE, "[origin.shop]\nservers = []\n")) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "what"), [("http://10.0.0.1", "is an address already"), ("unix:/run/x", "is a Unix socket")]
+)
+def test_what_there_is_nothing_to_discover_of(url, what):
+    origin = f'[origin.shop]\nservers = [{{ url = "{url}", discover = "addresses" }}]\n'
+
+    assert said(LISTENER, ROUTE, origin) == [f"6:{35 + len(url)}: {url!r} {what}; expected a name to ask for"]
+
+
+def test_what_is_found_may_speak_tls():
+    origin = '[origin.shop]\nservers_file = "s.toml"\n[origin.shop.tls]\nverify = false\n'
+
+    assert said(LISTENER, ROUTE, origin) == []

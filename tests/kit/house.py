@@ -21,6 +21,7 @@ from edge.share.counters import Counters
 from edge.share.crowd import Crowd
 from edge.share.fleet import Fleet
 from edge.share.heritage import Heritage
+from edge.share.notices import Notices
 from edge.share.rates import Rates
 from edge.share.recency import Recency
 from edge.share.scoreboard import Scoreboard
@@ -60,6 +61,7 @@ class Pages:
     shunned: Shunned = dataclasses.field(default_factory=lambda: Shunned(1 << 10))
     uses: Uses = dataclasses.field(default_factory=lambda: Uses(1 << 10))
     claims: ClaimsPage = dataclasses.field(default_factory=lambda: ClaimsPage(SLOTS))
+    notices: Notices = dataclasses.field(default_factory=Notices)
     fleet: Fleet = dataclasses.field(default_factory=lambda: Fleet(SLOTS))
     crowd: Crowd = dataclasses.field(default_factory=lambda: Crowd(SLOTS))
     rates: Rates = dataclasses.field(default_factory=lambda: Rates(1 << 10))
@@ -152,6 +154,7 @@ def heritage_of(
         uses=pages.uses,
         claims=pages.claims,
         fleet=pages.fleet,
+        notices=pages.notices,
         crowd=pages.crowd,
         rates=pages.rates,
         under_way=pages.under_way,

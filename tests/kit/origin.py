@@ -94,13 +94,15 @@ class Origin:
     port: int = 0
     tls: ssl.SSLContext | None = None
     introduced: bool = False
+    host: str = "127.0.0.1"
+    listeners: list[trio.SocketListener] = field(default_factory=list)
     connections: int = 0
 
     def paths(self) -> list[bytes]:
         return [asked.target for asked in self.asked]
 
     async def serve(self, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
-        listeners = await trio.open_tcp_listeners(self.port, host="127.0.0.1")
+        listeners = self.listeners or await trio.open_tcp_listeners(self.port, host=self.host)
         self.port = listeners[0].socket.getsockname()[1]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.serve_listeners, self._serve_safely, listeners)
@@ -166,3 +168,22 @@ class Origin:
                 connection = h11.Connection(h11.SERVER)
                 if rest:
                     connection.receive_data(rest)
+
+
+async def serve_on_one_port(nursery: trio.Nursery, *origins: Origin) -> int:
+    """Start origins on addresses of their own and a port that all of them have; return it."""
+    while True:
+        [first] = await trio.open_tcp_listeners(0, host=origins[0].host)
+        port = first.socket.getsockname()[1]
+        opened = [first]
+        try:
+            for origin in origins[1:]:
+                opened += await trio.open_tcp_listeners(port, host=origin.host)
+            break
+        except OSError:  # somebody has it on one of the other addresses
+            for listener in opened:
+                await listener.aclose()
+    for origin, listener in zip(origins, opened, strict=True):
+        origin.listeners = [listener]
+        await nursery.start(origin.serve)
+    return port

@@ -102,7 +102,7 @@ def test_a_will_without_a_page_is_refused(estate):
 
 
 def test_every_descriptor_of_the_will_is_named(estate):
-    assert len(estate.fds()) == len(set(estate.fds())) == 12 + 8
+    assert len(estate.fds()) == len(set(estate.fds())) == 13 + 8
 
 
 def test_there_are_slots_for_generations_that_come_and_go():

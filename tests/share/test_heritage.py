@@ -7,6 +7,7 @@ from edge.share.counters import Counters
 from edge.share.crowd import Crowd
 from edge.share.fleet import Fleet
 from edge.share.heritage import Heritage
+from edge.share.notices import Notices
 from edge.share.rates import Rates
 from edge.share.recency import Recency
 from edge.share.scoreboard import Scoreboard
@@ -32,6 +33,7 @@ def test_a_child_finds_its_own_row():
         uses=Uses(16),
         claims=ClaimsPage(4),
         fleet=Fleet(4),
+        notices=Notices(),
         crowd=Crowd(4),
         rates=Rates(16),
         under_way=Crowd(4, name="under_way"),
