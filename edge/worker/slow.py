@@ -14,6 +14,8 @@ It carries out what :mod:`edge.exchange` decided, through the parts beside it, w
     parting      begins to keep what an origin has sent a part of
     parts        sends from a copy of which parts are stored
     gaps         fetches what is missing of one
+    replacing    puts an operator's page in the place of an origin's words
+    mirroring    lets another origin hear what one is asked
     tunnel       carries another protocol
     admitting    asks first whether a request may pass, where that takes time
 
