@@ -121,8 +121,8 @@ def _facts(copy: dict[str, Any]) -> Iterable[tuple[str, str]]:
         yield "stale use", ", ".join(stale)
     yield "codings", ", ".join(f"{coding} {size(length)}" for coding, length in copy["codings"].items())
     if copy["parts"] is not None:
-        spans = ", ".join(f"{start}-{end - 1}" for start, end in copy["parts"][:MOST_SPANS])
-        more = f" and {len(copy['parts']) - MOST_SPANS} more" if len(copy["parts"]) > MOST_SPANS else ""
+        spans = ", ".join(f"{start}-{end - 1}" for start, end in copy["spans"][:MOST_SPANS])
+        more = f" and {copy['parts'] - MOST_SPANS} more" if copy["parts"] > MOST_SPANS else ""
         yield "in part", f"{size(copy['stored_bytes'])} of {size(copy['bytes'])}: bytes {spans or 'none'}{more}"
     for name, value in copy["vary"].items():
         yield "for", f"{name} {'not sent' if value is None else repr(value)}"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from edge.cache.combine import Fit, fit, part_of, validator_of
 from edge.cache.refresh import refresh
+from edge.cache.spans import gap_around
 from edge.cache.storing import NotStored, not_stored
 from edge.errors import EdgeFault, Fault, OriginFault
 from edge.observe import names
@@ -102,6 +103,7 @@ class Run:
     Attributes:
         copy: as it is now.
         at: the first byte that has not landed.
+        has_begun: the origin has begun to send the bytes.
         fault: why it ended early, if the origin failed.
         refused: why it ended early, if the store took no more.
         is_over: nothing more will come of it.
@@ -118,6 +120,7 @@ class Run:
         "copy",
         "end",
         "fault",
+        "has_begun",
         "is_over",
         "refused",
         "server",
@@ -133,6 +136,7 @@ class Run:
         self.copy = copy
         self.at = start
         self.end = end
+        self.has_begun = False
         self.fault: Fault | None = None
         self.refused: NotStored | None = None
         self.is_over = False
@@ -142,7 +146,7 @@ class Run:
     def _claim_more(self) -> None:
         """Claim the slices behind the first; ask for no more than was to be had."""
         assert self._means.flights is not None
-        for at in range((self.at // self._each + 1) * self._each, self.end, self._each):
+        for at in range((self.at // self._each + len(self._held)) * self._each, self.end, self._each):
             number = claim_number(self.copy, at, self._each)
             if not self._means.flights.claims.claim(number):
                 self.end = at
@@ -199,6 +203,10 @@ class Run:
             part = part_of(reply)
             if part is not None and part.end < self.end:  # fewer than asked for, as it may
                 self.end = part.end - part.end % store.chunk_bytes
+            if found is Fit.WHOLE and self.copy.spans is not None:
+                # It knows no ranges: all that is missing behind is taken too, or it would be sent again and again.
+                self.end = gap_around(self.copy.spans, self.at, self.copy.length)[1]
+                self._claim_more()
             await self.land(ox, asked_wall, skip=self.at if found is Fit.WHOLE else 0)
 
     async def land(self, ox: OriginExchange, asked_wall: float, *, skip: int = 0) -> None:
@@ -216,6 +224,7 @@ class Run:
         assert self._means.rooms.store is not None
         chunk = self._means.rooms.store.chunk_bytes
         self._asked_wall = asked_wall
+        self.has_begun = True
         pending = bytearray()
         data: bytes | None = None
         while data != b"" and self.at + len(pending) < self.end:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from edge.worker.session import Exchange
 
 MOST_FAULTS: Final = 2
-"""Runs of its own that may fail under one reply. What had landed is kept: the next begins behind it."""
+"""Runs of its own that may break off under one reply, each behind what the one before it has landed."""
 
 MOST_VAIN: Final = 2
 """Runs of others' that one reply waits for in vain before it asks for itself."""
@@ -58,7 +58,7 @@ class PartsReader:
         has_waited: for a run of somebody else's.
     """
 
-    __slots__ = ("_faults", "_means", "_run", "_vain", "_x", "copy", "has_waited")
+    __slots__ = ("_faults", "_lost", "_means", "_run", "_vain", "_x", "copy", "has_waited")
 
     def __init__(self, means: Means, x: Exchange, copy: Copy) -> None:
         self._means = means
@@ -66,6 +66,7 @@ class PartsReader:
         self._run: Run | None = None
         self._faults = 0
         self._vain = 0
+        self._lost = 0  # the body that was not there though its copy was: it is not looked for again
         self.copy = copy
         self.has_waited = False
 
@@ -77,7 +78,8 @@ class PartsReader:
             return None
         assert self._means.rooms.store is not None
         data = self._means.rooms.store.read(copy.bodies[IDENTITY].body_id, at, limit)
-        if data is None:  # it is gone, and so long that the rest is, too
+        if data is None:
+            self._lost = copy.bodies[IDENTITY].body_id
             self.copy = replace(copy, spans=())
         return data
 
@@ -102,7 +104,7 @@ class PartsReader:
         waited: int | None = None
         while True:
             latest = parts.latest(self.copy)
-            if latest is None:
+            if latest is None or latest.bodies[IDENTITY].body_id == self._lost:
                 return False
             self.copy = latest
             if run_end(latest.spans, at, latest.length) > at:
@@ -150,7 +152,7 @@ class PartsReader:
         self._x.origin = run.server or self._x.origin
         if run.fault is not None:
             self._faults += 1
-            if self._faults > MOST_FAULTS or isinstance(run.fault, Changed):
+            if self._faults > MOST_FAULTS or not run.has_begun or isinstance(run.fault, Changed):
                 raise run.fault
         return run.refused is None
 

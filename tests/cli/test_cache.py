@@ -32,6 +32,7 @@ FULL = COPY | {
     "stale_while_revalidate_s": 30,
     "stale_if_error_s": None,
     "must_revalidate": True,
+    "spans": None,
     "etag": '"1"',
     "last_modified": None,
     "asked_wall": 1_800_000_000.0,
@@ -93,7 +94,7 @@ def test_ls_goes_on_to_the_last_page(desk, capsys):
 
 
 def test_what_is_stored_in_part_is_said_to_be(desk, capsys):
-    part = {"codings": {"identity": 3000}, "stored_bytes": 1500, "parts": [[0, 1000], [2000, 2500]]}
+    part = {"codings": {"identity": 3000}, "stored_bytes": 1500, "parts": 2, "spans": [[0, 1000], [2000, 2500]]}
     answers(desk, {"copies": [COPY | part], "next": None}, ADDRESS | {"copies": [FULL | part]})
 
     assert 0 == run(desk, "cache", "ls")

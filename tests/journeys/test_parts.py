@@ -11,11 +11,13 @@ import pytest
 import trio
 
 from edge.cache.audit import faults
+from edge.cache.copy import IDENTITY
+from edge.cache.records import CHUNK
 from edge.config.tree import CacheConfig, Route, RouteCache
 from edge.observe import names
 from edge.worker import flights
 from tests.kit.client import Gone
-from tests.kit.origin import Origin, reply
+from tests.kit.origin import Asked, Origin, Wire, reply
 from tests.kit.ranged import Ranged, numbered
 
 MIB = 1 << 20
@@ -437,6 +439,63 @@ async def test_an_origin_that_always_breaks_off_is_not_asked_for_ever(edge_at, t
             await client.get("/film")
 
     assert len(page.spans) <= 5
+
+
+async def test_an_origin_that_knows_ranges_no_more_is_asked_once_for_all_that_is_missing(
+    edge_at, tmp_path: Path
+) -> None:
+    page = Ranged(numbered(12 * MIB))
+    cache = CacheConfig(tmp_path, 32 << 20, 1 << 20)
+    async with edge_at(tmp_path, origin=Origin({b"/film": page}), cache=cache) as edge:
+        client = await edge.client()
+        with trio.fail_after(20):
+            await client.get("/film", Range="bytes=0-9")
+            page.knows_ranges = False
+            got = await client.get("/film")
+            await still(edge)
+        [copy] = edge.worker.rooms.store.browse(b"", 10)[0]
+        assert sound(edge)
+
+    assert page.body == got.body
+    assert copy.spans is None
+    assert [(0, SLICE), (0, 12 * MIB)] == page.spans
+
+
+async def test_bytes_that_are_gone_from_the_store_are_had_from_the_origin(edge_at, tmp_path: Path) -> None:
+    """A damaged record must not keep a worker busy for ever."""
+    page = Ranged(BODY)
+    async with edge_at(tmp_path, origin=Origin({b"/film": page})) as edge:
+        client = await edge.client()
+        store = edge.worker.rooms.store
+        with trio.fail_after(10):
+            await client.get("/film", Range="bytes=0-9")
+            await still(edge)
+            [copy] = store.browse(b"", 10)[0]
+            with store._begin(write=True) as txn:
+                txn.delete(CHUNK.pack(copy.bodies[IDENTITY].body_id, 100), db=store._records.chunks)
+            got = await client.get("/film")
+
+    assert BODY == got.body
+
+
+async def test_an_origin_that_is_down_is_not_asked_again_and_again(edge_at, tmp_path: Path) -> None:
+    page = Ranged(BODY)
+    origin = Origin({b"/film": page})
+    async with edge_at(tmp_path, origin=origin) as edge:
+        client = await edge.client()
+
+        async def broken(_: Asked, wire: Wire) -> None:
+            await wire.stream.aclose()
+
+        with trio.fail_after(10):
+            await client.get("/film", Range="bytes=0-9")
+            origin.pages[b"/film"] = broken
+            got = await client.get("/film", Range="bytes=4500000-4500009")
+            here = await client.get("/film", Range="bytes=0-9")
+
+    assert 502 == got.status
+    assert BODY[:10] == here.body
+    assert len(origin.asked) <= 1 + 2 * 2
 
 
 async def test_what_parts_cannot_answer_the_origin_is_asked_for_as_it_was_asked(edge_at, tmp_path: Path) -> None:
