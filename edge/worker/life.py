@@ -45,6 +45,7 @@ from edge.worker.flights import Flights
 from edge.worker.gate import Gate
 from edge.worker.origins import Origins
 from edge.worker.slow import SlowLane
+from edge.worker.tide import Tide
 
 if TYPE_CHECKING:
     from edge.clock import Clock
@@ -171,6 +172,7 @@ class Worker:
         if any(discovers(origin) for origin in config.origins.values()):
             self.discovery = Discovery(self.origins.groups, config.discovery, heritage.notices, clock, self.cells)
         self.gate = Gate(self.fast, heritage.crowd, slot, clock)
+        self.tide = Tide()
         self._offset_s = self.fast.now_wall_ahead()
         self.is_leaving = False
         self._leave = trio.Event()
@@ -272,6 +274,7 @@ class Worker:
             await trio.sleep(TICK_S)
             self.fast.sweep()
             self._watch_clock()
+            self.tide.look(len(self.fast.sessions))
             self.origins.sweep()
             if self.discovery is not None:
                 self.discovery.look()
