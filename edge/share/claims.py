@@ -79,7 +79,9 @@ class Claims:
         self._taken = page.taken
         self._at = page.first + slot * _PART
         self._held: dict[int, int] = {}  # number → the word it is written in; 0: kept to ourselves
-        self._shown: dict[int, int] = {}
+        self._shown: dict[
+            int, list[int]
+        ] = {}  # number → the word it is written in (0: kept to ourselves), and how often
         self._seen = b""
         self._others: tuple[tuple[int, int], ...] = ()
 
@@ -123,20 +125,28 @@ class Claims:
         return self._found(number)
 
     def show(self, number: int) -> None:
-        """Write *number* where others see it, without taking it: any number of processes may, each once."""
+        """Write *number* where others see it, without taking it: any number of processes may, and each as often as it likes."""
+        shown = self._shown.get(number)
+        if shown is not None:
+            shown[1] += 1
+            return
         at = self._at + (number & _MASK) * WAYS
         for place in range(at, at + WAYS):
             if not self._words[place]:
                 self._words[place] = number | _HELD
-                self._shown[number] = place
+                self._shown[number] = [place, 1]
                 return
-        self._shown[number] = 0
+        self._shown[number] = [0, 1]
 
     def hide(self, number: int) -> None:
-        """Take back what :meth:`show` wrote."""
-        at = self._shown.pop(number)
-        if at:
-            self._words[at] = 0
+        """Take back what one :meth:`show` wrote."""
+        shown = self._shown[number]
+        shown[1] -= 1
+        if shown[1]:
+            return
+        del self._shown[number]
+        if shown[0]:
+            self._words[shown[0]] = 0
 
     def is_shown(self, number: int) -> bool:
         """Whether another process shows *number*."""

@@ -16,6 +16,7 @@ Invariants, whatever happens
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import zlib
@@ -105,7 +106,24 @@ class Wild:
         if asked.method == b"POST":
             body = b"%d bytes\n" % len(asked.body) + asked.body[:1000]
         status = 503 if mood == "error" else 200
+        span = re.fullmatch(rb"bytes=(\d+)-(\d+)", asked.get(b"range") or b"")
+        whole = len(body)
+        part: list[bytes] = []
+        if (
+            span
+            and status == 200
+            and kind == b"bin"
+            and asked.get(b"if-range") in {None, etag}
+            and asked.method == b"GET"
+        ):
+            start, end = int(span[1]), min(int(span[2]), whole - 1)
+            if start > end:
+                await wire.send(b"HTTP/1.1 416 X\r\ncontent-range: bytes */%d\r\ncontent-length: 0\r\n\r\n" % whole)
+                return
+            status, body = 206, body[start : end + 1]
+            part = [b"content-range: bytes %d-%d/%d" % (start, end, whole)]
         fields = [
+            *part,
             b"content-type: %b" % (b"application/octet-stream" if kind == b"bin" else b"text/plain"),
             b"etag: %b" % etag,
             b"x-version: %d" % self.times[target],

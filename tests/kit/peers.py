@@ -137,7 +137,8 @@ class Peer:
                 else:
                     writer.write(wire)
                     writer.write_eof()
-                got = await reader.read(-1)
+                while piece := await reader.read(65536):
+                    got += piece
         except ConnectionError:
             pass  # it had said what it had to say, and closed on the rest
         finally:

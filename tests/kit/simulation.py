@@ -30,7 +30,7 @@ import trio
 import trio.testing
 
 from edge.cache.store import Store
-from edge.config.tree import CacheConfig, Compression, OriginServer, Server, Timeouts
+from edge.config.tree import CacheConfig, Compression, OriginServer, Route, RouteCache, Server, Timeouts
 from edge.config.tree import Origin as OriginConfig
 from edge.errors import OriginFault, Retry, Side
 from edge.observe import names
@@ -150,18 +150,27 @@ class Simulation:
         dice = Random(f"{self.seed} config {self.generation}")
         shop = OriginConfig(
             "shop",
-            (OriginServer("http://127.0.0.1:80"),),
+            tuple(OriginServer(f"http://127.0.0.{number}:80") for number in range(1, dice.choice((2, 2, 4)))),
+            balance=dice.choice(("round_robin", "least_connections", "ip_hash", "consistent_hash", "random_two")),
+            retries=dice.choice((0, 1, 3)),
+            max_uses=dice.choice((2, 1000)),
+            max_age_s=dice.choice((3.0, 3600.0)),
+            min_idle=dice.choice((0, 0, 2)),
             first_byte_s=1.0,
             between_bytes_s=1.0,
             connect_s=2.0,
             max_connections=dice.choice((2, 8, 100)),
             max_idle=dice.choice((0, 2, 64)),
         )
+        rules = RouteCache(
+            parts=dice.choice((True, False)), on_leave=dice.choice(("finish", "stop")), min_uses=dice.choice((1, 1, 2))
+        )
         sizes = Random(f"{self.seed} sizes")  # of what outlives a reload
         return config_for(
             self.origin,
             self.path,
             origins={"shop": shop},
+            routes=(Route(None, "/", "shop", rules),),
             server=Server(drain_s=DRAIN_S),
             cache=CacheConfig(
                 self.path,

@@ -181,6 +181,18 @@ def test_a_number_may_be_shown_by_many_and_is_held_by_none(page):
     assert not third.is_shown(7)
 
 
+def test_what_is_shown_twice_is_hidden_twice(page):
+    """Two flights of one key may be followed in one process: one that was given up, and the one after it."""
+    ours, other = page.of(0), page.of(1)
+    ours.show(7)
+    ours.show(7)
+    ours.hide(7)
+    assert other.is_shown(7)
+    ours.hide(7)
+
+    assert not other.is_shown(7)
+
+
 def test_what_a_process_showed_ends_with_it(page):
     ours, theirs = page.of(0), page.of(5)
     theirs.show(7)
