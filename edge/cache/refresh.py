@@ -28,7 +28,7 @@ from edge.message.headers import end_to_end, tokens
 from edge.message.validators import is_etag, is_weak, weak_match
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from edge.cache.ask import Ask
     from edge.cache.copy import Copy
@@ -69,7 +69,7 @@ class Refreshed:
     forget: bool = False
 
 
-def conditions(copies: list[Copy]) -> list[Field]:
+def conditions(copies: Sequence[Copy]) -> list[Field]:
     """
     Return the fields that make a request ask whether one of *copies* still stands.
 
@@ -88,7 +88,7 @@ def conditions(copies: list[Copy]) -> list[Field]:
     return fields
 
 
-def confirmed(copies: list[Copy], reply: ReplyHead) -> Copy | None:
+def confirmed(copies: Sequence[Copy], reply: ReplyHead) -> Copy | None:
     """
     Return the copy that a 304 speaks of, among those whose validators were sent; None if it is none of them.
 
@@ -114,7 +114,7 @@ def confirmed(copies: list[Copy], reply: ReplyHead) -> Copy | None:
     return None
 
 
-def _lone_weak(copies: list[Copy], etag: bytes) -> Copy | None:
+def _lone_weak(copies: Sequence[Copy], etag: bytes) -> Copy | None:
     """A server that compared our weak tag answers with its strong form now and then; alone, it can mean only that copy."""
     if len(copies) == 1 and copies[0].etag is not None and is_weak(copies[0].etag) and weak_match(copies[0].etag, etag):
         return copies[0]

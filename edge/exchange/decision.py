@@ -16,13 +16,15 @@ own: it is how a Fetch that is ``shared`` is carried out when its key is being f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.cache.lookup import Fwd, Stale
 from edge.origin.request import Aim
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edge.cache.copy import Copy
     from edge.cache.spans import Span
     from edge.exchange.admission import Visit
@@ -109,7 +111,7 @@ class Fetch:
     aim: Aim
     fwd: Fwd
     stale: Stale | None = None
-    others: list[Copy] = field(default_factory=list)
+    others: Sequence[Copy] = ()
     shared: bool = False
     stamp: int = -1
     part: Span | None = None

@@ -185,7 +185,11 @@ class Steering:
         Returns:
             None: its path can be read in two ways, for which there are different routes.
         """
-        host, path = head.host, plain(head.path)
+        host = head.host
+        always = self._table.regardless(host)
+        if always is not None:
+            return always
+        path = plain(head.path)
         found = self._table.find(host, path, head)
         if not self._looks_at_paths:
             return found

@@ -200,6 +200,21 @@ class RouteTable(Generic[R]):
                 self._exact[host] = _chain(tables, [host, *_wider(host), None])
         self._longest_wild = max(map(len, self._wild), default=-1)
 
+    def regardless(self, host: bytes) -> tuple[R, ...] | None:
+        """Return what :meth:`find` does for this host, where that is the same for every path and whatever else is sent; else None."""
+        chain = self._exact.get(host)
+        if chain is None:
+            chain = self._chain_for(host)
+        if not chain:
+            return None
+        longest, prefixes, exact = chain[0]
+        if longest or exact:
+            return None
+        entries = prefixes.get(b"")
+        if entries and entries[0].is_plain and not entries[0].asks_who:
+            return entries[0].alone
+        return None
+
     def find(self, host: bytes, path: bytes, head: RequestHead) -> tuple[R, ...]:
         """
         Choose the route for a request.

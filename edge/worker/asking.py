@@ -46,7 +46,7 @@ from edge.worker.replacing import replace_by
 from edge.worker.tally import count_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from edge.cache.copy import Copy
     from edge.message.head import Field
@@ -236,7 +236,7 @@ def _told(means: Means, x: Exchange) -> dict[str, bytes]:
     }
 
 
-def _candidates(plan: Fetch) -> list[Copy]:
+def _candidates(plan: Fetch) -> Sequence[Copy]:
     """The copies that a REFRESH asks about."""
     return plan.others if plan.stale is None else [plan.stale.copy]
 

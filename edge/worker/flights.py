@@ -75,43 +75,28 @@ class Flight:
             back if they are slow.
     """
 
-    __slots__ = (
-        "_at_hand",
-        "_lot",
-        "_readers",
-        "body_id",
-        "draft",
-        "fault",
-        "followers",
-        "hash",
-        "is_ours",
-        "key",
-        "landed",
-        "state",
-        "stored",
-        "unstored",
-    )
+    # Defaults live on the class, and what most flights have no use for is made when it is first wanted.
+    draft: Copy | None = None
+    body_id = 0
+    landed = 0
+    stored = 0
+    fault: Fault | None = None
+    unstored = False
+    followers = 0
+    _at_hand: OrderedDict[int, bytes] | None = None
+    _readers: set[Reader] | None = None
+    _lot: trio.lowlevel.ParkingLot | None = None
 
     def __init__(self, key: bytes, key_hash: int, *, is_ours: bool) -> None:
         self.key = key
         self.hash = key_hash
         self.is_ours = is_ours
         self.state = State.ASKED
-        self.draft: Copy | None = None
-        self.body_id = 0
-        self.landed = 0
-        self.stored = 0
-        self.fault: Fault | None = None
-        self.unstored = False
-        self.followers = 0
-        self._at_hand: OrderedDict[int, bytes] = OrderedDict()
-        self._readers: set[Reader] = set()
-        self._lot = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
         return (
             f"<Flight {'ours' if self.is_ours else 'theirs'} {self.state.value} "
-            f"landed={self.landed} readers={len(self._readers)}>"
+            f"landed={self.landed} readers={len(self._readers or ())}>"
         )
 
     def begin(self, draft: Copy, body_id: int) -> None:
@@ -123,12 +108,15 @@ class Flight:
 
     def land(self, data: bytes) -> None:
         """One more piece has landed."""
-        self._at_hand[self.landed] = data
+        at_hand = self._at_hand
+        if at_hand is None:
+            at_hand = self._at_hand = OrderedDict()
+        at_hand[self.landed] = data
         self.landed += len(data)
         if not self.unstored:
             self.stored = self.landed
-        if not self.unstored and len(self._at_hand) > AT_HAND:
-            self._at_hand.popitem(last=False)
+        if not self.unstored and len(at_hand) > AT_HAND:
+            at_hand.popitem(last=False)
         self.changed()
 
     def end(self, state: State, fault: Fault | None = None) -> None:
@@ -146,28 +134,37 @@ class Flight:
     async def change(self) -> None:
         """Wait until something has changed, or for BACKSTOP_S."""
         with trio.move_on_after(BACKSTOP_S):
-            await self._lot.park()
+            await self._park()
+
+    async def _park(self) -> None:
+        if self._lot is None:
+            self._lot = trio.lowlevel.ParkingLot()
+        await self._lot.park()
 
     async def room(self) -> bool:
         """(Unstored) Wait until the slowest reader has left fewer than AT_HAND pieces; False if nobody reads any more."""
         while self._readers:
             slowest = min(reader.at for reader in self._readers)
-            for start in [start for start in self._at_hand if start < slowest]:
-                del self._at_hand[start]
-            if len(self._at_hand) < AT_HAND:
+            at_hand: dict[int, bytes] = self._at_hand or {}
+            for start in [start for start in at_hand if start < slowest]:
+                del at_hand[start]
+            if len(at_hand) < AT_HAND:
                 return True
-            await self._lot.park()
+            await self._park()
         return False
 
     def seat(self, store: Store | None) -> Reader:
         """Make a reader from the first piece on. It counts as one at once, and until :meth:`leave`."""
         reader = Reader(self, store)
+        if self._readers is None:
+            self._readers = set()
         self._readers.add(reader)
         return reader
 
     def leave(self, reader: Reader) -> None:
         """*reader* reads no more: nothing is held back for it."""
-        self._readers.discard(reader)
+        if self._readers is not None:
+            self._readers.discard(reader)
         self.changed()
 
     @contextmanager
@@ -186,7 +183,7 @@ class Flight:
 
     def at_hand(self, start: int) -> bytes | None:
         """Return the piece that begins at *start*, if it is kept in memory."""
-        return self._at_hand.get(start)
+        return None if self._at_hand is None else self._at_hand.get(start)
 
 
 class Reader:

@@ -102,6 +102,7 @@ class SlowLane:
         self._cells = rooms.cells
         settings = rooms.config.compression
         numbers = count(1)
+        beginning = prefix.encode().replace(b"%", b"%%") + b"-%x"
         self.means = Means(
             rooms=rooms,
             origins=origins,
@@ -112,7 +113,7 @@ class SlowLane:
             coders=Coders({coding.encode(): level for coding, level in settings.levels.items()}, settings.padding),
             codings=tuple(coding.encode() for coding in settings.encodings),
             origin_cells={name: names.OriginCells.of(block) for name, block in origin_blocks.items()},
-            next_id=lambda: b"%b-%x" % (prefix.encode(), next(numbers)),
+            next_id=lambda: beginning % next(numbers),
             hand_over=self._hand_over,
             walk=self._walk,
             mirrors=Mirrors(nursery, origins, rooms.cells),

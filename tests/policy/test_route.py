@@ -33,6 +33,7 @@ class Table(RouteTable):
     def find(self, host, path, head=GET):
         found = super().find(host, path, head)
         assert len(found) <= 1
+        assert self.regardless(host) in (None, found)
         return found[0] if found else None
 
 
@@ -48,6 +49,35 @@ def test_a_route_without_host_takes_any_host():
     any_host = Route()
 
     assert any_host is find([any_host], b"whatever.example", b"/a/b")
+
+
+@pytest.mark.parametrize(
+    ("more", "always"),
+    [
+        ([], True),
+        ([Route("other.example", "/x")], True),
+        ([Route("shop.example")], True),
+        ([Route("shop.example", "/x")], False),
+        ([Route("shop.example", path_exact="/x")], False),
+        ([Route("shop.example", methods=("POST",))], False),
+        ([Route("shop.example", path_pattern="/.*x")], False),
+        ([Route("*.example", "/x")], False),
+        ([Route(path="/x")], False),
+    ],
+)
+def test_a_host_with_one_route_for_everything_takes_it_regardless_of_the_path(more, always):
+    table = RouteTable([*more, Route(order=1)])
+
+    assert (table.regardless(b"shop.example") is not None) == always
+
+
+def test_a_route_for_some_networks_is_never_taken_regardless():
+    from ipaddress import ip_network
+
+    table = RouteTable([Route(networks=(ip_network("10.0.0.0/8"),)), Route(order=1)])
+
+    assert table.regardless(b"a") is None
+    assert RouteTable([]).regardless(b"a") is None
 
 
 def test_an_exact_host_beats_a_wildcard_and_a_wildcard_beats_none():
