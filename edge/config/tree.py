@@ -1156,6 +1156,18 @@ class Route:
     mirror: RouteMirror = setting(
         kinds.Table(RouteMirror), "Another origin that hears what this one is asked.", default=RouteMirror()
     )
+    server_timing: bool = setting(
+        kinds.Boolean(),
+        "Tell clients by Server-Timing how long the origin took, and we: whoever may not know that should not be told.",
+        default=False,
+    )
+
+    @property
+    def label(self) -> str:
+        """What it is called in metrics: its name, or its host and path."""
+        if self.name is not None:
+            return self.name
+        return f"{self.host or '*'}{self.path_exact or self.path}"
 
 
 @table
@@ -1217,6 +1229,30 @@ class Log:
     )
     level: Literal["debug", "info", "warning", "error"] = setting(
         kinds.Choice("debug", "info", "warning", "error"), "What is worth saying.", default="info"
+    )
+    slow_s: float | None = setting(
+        kinds.Time(),
+        "An exchange that took longer, to the last byte that its client took, is told in the errors, as the access log would.",
+        default=None,
+        name="slow",
+        least=0.001,
+        most=86400.0,
+        example='"2s"',
+    )
+
+
+@table
+class Trace:
+    """``[trace]``: W3C Trace Context (traceparent, tracestate) towards origins."""
+
+    enabled: bool = setting(
+        kinds.Boolean(),
+        "Continue the trace a request is part of, or begin one; its ids are the request's id, and so in the log. "
+        "Without it the client's fields are passed on as they are.",
+        default=False,
+    )
+    sample: float = setting(
+        kinds.Share(), "Which share of the traces that begin here is asked to be recorded.", default=0.0
     )
 
 
@@ -1366,6 +1402,7 @@ class Config:
         kinds.Table(Discovery), "How name servers are asked for origins' servers.", default=Discovery()
     )
     log: Log = setting(kinds.Table(Log), "What is written, where.", default=Log())
+    trace: Trace = setting(kinds.Table(Trace), "How requests are followed through many services.", default=Trace())
     admin: Admin = setting(kinds.Table(Admin), "For operators.", default=Admin(), needs=Change.LISTENERS)
     limits: Limits = setting(kinds.Table(Limits), "What a client may send.", default=Limits())
     timeouts: Timeouts = setting(kinds.Table(Timeouts), "How long a client may take.", default=Timeouts())

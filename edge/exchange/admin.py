@@ -55,6 +55,7 @@ class Admin:
         rooms: of the worker; None: there is nothing to steer.
         operators: who may ask.
         servers: of the origins; None: there is nothing to say about them.
+        route_blocks: where each route's counters are.
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class Admin:
         rooms: Rooms | None = None,
         operators: Operators = NEARBY,
         servers: Servers | None = None,
+        route_blocks: Mapping[str, int] | None = None,
     ) -> None:
         self._servers = servers
         self._counters = counters
         self._scoreboard = scoreboard
         self._origin_blocks = origin_blocks
+        self._route_blocks = route_blocks or {}
         self._gauges = gauges
         self._is_leaving = is_leaving
         self._rooms = rooms
@@ -96,6 +99,7 @@ class Admin:
                 content_type, body = exposition(
                     self._counters.total,
                     origins=self._origin_blocks,
+                    routes=self._route_blocks,
                     gauges=[ready, *self._gauges(), *(() if self._servers is None else self._servers.gauges())],
                     accept=accept,
                 )

@@ -34,7 +34,7 @@ from edge.policy.forwarded import Client, TrustedProxies
 from edge.reply.prepared import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from edge.cache.ask import Ask
     from edge.cache.copy import Copy
@@ -117,6 +117,7 @@ class Rooms:
         clock: Clock,
         admin: Callable[[RequestHead, float, str], Answer] | None = None,
         uses: Uses | None = None,
+        route_blocks: Mapping[str, int] | None = None,
         rates: Rates | None = None,
         under_way: Crowd | None = None,
         slot: int = 0,
@@ -141,7 +142,9 @@ class Rooms:
         self._admin = admin
         self._clock = clock
         self._seldom = Seldom()
-        self.steering = Steering(config.routes, config.origins, config.error_pages, config.limits.body_bytes)
+        self.steering = Steering(
+            config.routes, config.origins, config.error_pages, config.limits.body_bytes, route_blocks
+        )
         self._https_port = next((listener.port for listener in config.listeners if listener.tls and listener.port), 443)
         self._preference = tuple(coding.encode() for coding in config.compression.encodings)
         self.admission: Admission | None = None

@@ -22,6 +22,7 @@ from edge.config.tree import RouteCache
 from edge.message.head import RequestHead
 from edge.message.headers import tokens
 from edge.message.path import folded, plain
+from edge.observe.names import RouteCells
 from edge.policy.fields import Changes
 from edge.policy.networks import NetworkTable, prefixes_of
 from edge.policy.rewrite import Location, Rewriter
@@ -71,8 +72,10 @@ class Way:
         pages: for what goes wrong; None: there are none.
         timeouts: how long the origin may take; None: as it is said for the origin.
         mirror: who hears what the origin is asked; None: nobody.
-        is_plain: neither of these, and no page replaces what an origin says: nothing is to be done about a question but ask it.
+        is_plain: neither of these, no timing is told, and no page replaces what an origin says: nothing is to be done about a question but ask it.
         body_bytes: how long a request's body may be, where the parser takes longer ones; None: as long as the parser takes.
+        cells: where its route is counted; None: nowhere.
+        tells_timing: clients are told how long its origin took.
     """
 
     route: Route
@@ -89,6 +92,8 @@ class Way:
     mirror: RouteMirror | None = None
     is_plain: bool = True
     body_bytes: int | None = None
+    cells: RouteCells | None = None
+    tells_timing: bool = False
 
     def may_vary_by_client(self, vary: bytes | None) -> bool:
         """Whether a reply that says *vary* may differ by a field that we made of who asks: nobody else may have it."""
@@ -148,6 +153,7 @@ class Steering:
         origins: by name.
         error_pages: for what goes wrong where no route has its own.
         body_bytes: how long a request's body may be where no route says otherwise; None: any length.
+        blocks: which counters each route was lent, by its label.
 
     Attributes:
         pages: for what goes wrong before a route is known; None: there are none.
@@ -162,6 +168,7 @@ class Steering:
         origins: Mapping[str, Origin] | None = None,
         error_pages: ErrorPages | None = None,
         body_bytes: int | None = None,
+        blocks: Mapping[str, int] | None = None,
     ) -> None:
         routes = tuple(routes)
         self.pages = None if error_pages is None else pages_of(error_pages, None)
@@ -177,6 +184,10 @@ class Steering:
             ways.networks = _table(route.networks)
             ways.let_in = _table(route.maintenance.allow)
             ways.straighten()
+            block = None if blocks is None else blocks.get(route.label)
+            if block is not None:
+                for way in ways.all:
+                    way.cells = RouteCells.of(block)
 
     def find(self, head: RequestHead) -> tuple[Route, ...] | None:
         """
@@ -258,7 +269,9 @@ def _way(route: Route, origin: Origin | None, mark: bytes, pages: Pages | None, 
     way.pages = pages_of(route.error_pages, pages)
     way.timeouts = None if route.timeouts == RouteTimeouts() else route.timeouts
     way.mirror = None if route.mirror.origin is None else route.mirror
-    way.is_plain = (way.timeouts, way.mirror) == (None, None) and not (way.pages and way.pages.of_origins)
+    way.tells_timing = route.server_timing
+    is_asked_plainly = (way.timeouts, way.mirror) == (None, None) and not (way.pages and way.pages.of_origins)
+    way.is_plain = is_asked_plainly and not way.tells_timing
     return way
 
 

@@ -105,6 +105,7 @@ class House:
             admin=None if is_keeper else self._admin(regime, place),
             operators=regime.operators,
             origin_blocks=regime.origin_blocks,
+            route_blocks=regime.route_blocks,
             credentials={} if is_keeper else regime.credentials,
             logs=regime.logs.fds,
         )

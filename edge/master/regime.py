@@ -15,7 +15,7 @@ from edge.clock import SYSTEM
 from edge.master import privileges
 from edge.master.check import check
 from edge.master.logs import Logs
-from edge.observe.names import assign_origins
+from edge.observe.names import assign_origins, assign_routes
 from edge.policy.operators import read_tokens
 from edge.tls.certificates import Unusable
 from edge.tls.contexts import ContextStore
@@ -59,7 +59,7 @@ class Regime:
         tls: the contexts, or None if no listener speaks TLS. Certificates may be renewed in it.
         somebody: whom its children become.
         credentials: what is believed of each origin and shown to it, by name, as it was in the files.
-        origin_blocks: which counters each origin was lent.
+        origin_blocks, route_blocks: which counters each origin and route was lent.
         logs: its open log files.
         operators: digests of the tokens that the admin address asks for.
     """
@@ -70,6 +70,7 @@ class Regime:
     somebody: privileges.Identity | None
     credentials: dict[str, Credentials]
     origin_blocks: dict[str, int]
+    route_blocks: dict[str, int]
     logs: Logs
     operators: frozenset[bytes] = frozenset()
 
@@ -116,9 +117,20 @@ def read_credentials(config: Config) -> dict[str, Credentials]:
     return found
 
 
-def make(generation: int, config: Config, earlier_blocks: Mapping[str, int]) -> Regime:
+def make(
+    generation: int,
+    config: Config,
+    earlier_blocks: Mapping[str, int],
+    earlier_routes: Mapping[str, int] | None = None,
+) -> Regime:
     """
     Make what *config* needs before a fork.
+
+    Args:
+        generation: its number.
+        config: checked.
+        earlier_blocks: which counters origins were lent before.
+        earlier_routes: which counters routes were lent before.
 
     Raises:
         Refused: something it names cannot be used after all.
@@ -135,7 +147,15 @@ def make(generation: int, config: Config, earlier_blocks: Mapping[str, int]) -> 
     except (privileges.NobodyThere, OSError, ValueError) as error:
         raise Refused(*str(error).splitlines()) from error
     return Regime(
-        generation, config, tls, somebody, credentials, assign_origins(config.origins, earlier_blocks), logs, operators
+        generation,
+        config,
+        tls,
+        somebody,
+        credentials,
+        assign_origins(config.origins, earlier_blocks),
+        assign_routes((route.label for route in config.routes), earlier_routes),
+        logs,
+        operators,
     )
 
 

@@ -170,7 +170,7 @@ class Reloading:
         wanted, most = config.server.worker_count, desk.house.most_places
         if wanted > most:
             raise regime.Refused(f"{wanted} workers are more than the {most} this master has room for; USR2 makes room")
-        fresh = regime.make(self.generations + 1, config, desk.regime.origin_blocks)
+        fresh = regime.make(self.generations + 1, config, desk.regime.origin_blocks, desk.regime.route_blocks)
         try:
             desk.house.open(fresh)
         except CannotListen:

@@ -48,7 +48,7 @@ def start(config_path: Path, worker_main: Main | None, keeper_main: Main | None)
         config, warnings = regime.read(path)
         for warning in warnings:
             _log.warning("%s", warning)
-        first = regime.make(found.generation + 1, config, found.origin_blocks)
+        first = regime.make(found.generation + 1, config, found.origin_blocks, found.route_blocks)
     except (regime.Refused, CannotListen, ValueError, KeyError) as refused:
         return _refuse(notifier, refused)
     log = error_log.set_up(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from edge.master.house import House
+    from edge.master.regime import Regime
 
 VARIABLE: Final = "EDGE_SUCCESSION"
 READY_S: Final = 120.0
@@ -62,7 +63,7 @@ class Inheritance:
         estate: the old pages, or None if they do not fit.
         listening: the open sockets.
         generation: the last number given to a generation.
-        origin_blocks: which counters each origin was lent.
+        origin_blocks, route_blocks: which counters each origin and route was lent.
         complaint: why the pages do not fit.
     """
 
@@ -71,21 +72,23 @@ class Inheritance:
     listening: Listening = field(default_factory=Listening)
     generation: int = 0
     origin_blocks: dict[str, int] = field(default_factory=dict)
+    route_blocks: dict[str, int] = field(default_factory=dict)
     complaint: str = ""
 
 
-def will(house: House, channel: Channel, generation: int, origin_blocks: dict[str, int]) -> dict[str, Any]:
+def will(house: House, channel: Channel, generation: int, regime: Regime) -> dict[str, Any]:
     """Return what the new program is told."""
     return {
         "channel": channel.fileno(),
         "estate": house.estate.will(),
         "listening": house.listening.will(),
         "generation": generation,
-        "origin_blocks": origin_blocks,
+        "origin_blocks": regime.origin_blocks,
+        "route_blocks": regime.route_blocks,
     }
 
 
-def begin(house: House, generation: int, origin_blocks: dict[str, int], now_mono: float) -> Successor:
+def begin(house: House, generation: int, regime: Regime, now_mono: float) -> Successor:
     """
     Start the new program.
 
@@ -96,7 +99,7 @@ def begin(house: House, generation: int, origin_blocks: dict[str, int], now_mono
     environ = {
         **os.environ,
         **house.notifier.variables(),
-        VARIABLE: json.dumps(will(house, theirs, generation, origin_blocks)),
+        VARIABLE: json.dumps(will(house, theirs, generation, regime)),
     }
     inherited = [theirs.fileno(), *house.estate.fds(), *house.listening.fds()]
     command = [sys.executable, *sys.orig_argv[1:]]
@@ -142,6 +145,7 @@ def inherit(environ: MutableMapping[str, str]) -> Inheritance:
         listening=Listening.adopt(left["listening"]),
         generation=left["generation"],
         origin_blocks=left["origin_blocks"],
+        route_blocks=left.get("route_blocks", {}),
     )
     try:
         found.estate = Estate.adopt(left["estate"])

@@ -49,7 +49,7 @@ class Takeover:
         """Start the new program."""
         desk = self._desk
         try:
-            successor = succession.begin(desk.house, generations, desk.regime.origin_blocks, desk.clock.mono())
+            successor = succession.begin(desk.house, generations, desk.regime, desk.clock.mono())
         except OSError as error:
             _log.error("cannot start the new program: %s", error)
             return

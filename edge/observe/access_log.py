@@ -43,6 +43,7 @@ Entry = tuple[
 ]
 """One ended exchange. A plain tuple, built in place: naming its parts would cost the hot path ten times as much."""
 
+HEAD: Final = 3
 STATUS: Final = 4
 SENT_BYTES: Final = 5
 DURATION_S: Final = 6

@@ -8,18 +8,27 @@ Knows nothing of sockets or text. Invariant: what the log says and what the coun
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, MutableSequence
 from operator import itemgetter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edge.observe import names
-from edge.observe.access_log import DURATION_S, FAULT, OUTCOME, SENT_BYTES, STATUS, AccessLog, Entry
+from edge.observe.access_log import DURATION_S, FAULT, HEAD, OUTCOME, SENT_BYTES, STATUS, AccessLog, Entry, JsonFormat
+
+if TYPE_CHECKING:
+    from edge.message.head import RequestHead
+
+log = logging.getLogger("edge")
 
 Cells = MutableSequence[int] | memoryview
 """One slot's counters, indexed by the constants of :mod:`edge.observe.names`."""
 
+
+SLOW_LINES: Final = 10
+"""Slow exchanges of one batch that are told one by one."""
 
 BATCH: Final = 512
 """Entries per flush: about a millisecond of a turn, so that the log never holds up the sessions behind it."""
@@ -32,14 +41,26 @@ class Ledger:
     Args:
         cells: this slot's counters.
         log: where lines go, or None when the access log is off.
+        route_of: where the counters of a request's route are; None: routes are not counted.
+        slow_s: what took longer is told in the errors, too; None: nothing is.
     """
 
-    __slots__ = ("_cells", "_entries", "_log", "_log_dropped", "record")
+    __slots__ = ("_cells", "_entries", "_log", "_log_dropped", "_route_of", "_slow", "_slow_s", "record")
 
     record: Callable[[Entry], None]
     """Remember one ended exchange. HOT: this is the list's own append."""
 
-    def __init__(self, cells: Cells, log: AccessLog | None) -> None:
+    def __init__(
+        self,
+        cells: Cells,
+        log: AccessLog | None,
+        *,
+        route_of: Callable[[RequestHead], names.RouteCells | None] | None = None,
+        slow_s: float | None = None,
+    ) -> None:
+        self._route_of = route_of
+        self._slow_s = slow_s
+        self._slow = JsonFormat()
         self._cells = cells
         self._log = log
         self._log_dropped = 0
@@ -67,13 +88,29 @@ class Ledger:
         del entries[:most]
         if batch:
             count(batch, self._cells)
-        log = self._log
-        if log is not None:
-            log.write(batch)
-            if log.dropped != self._log_dropped:
-                self._cells[names.LOG_DROPPED] += log.dropped - self._log_dropped
-                self._log_dropped = log.dropped
+            if self._route_of is not None:
+                count_routes(batch, self._route_of, self._cells)
+            if self._slow_s is not None:
+                self._tell_slow(batch, self._slow_s)
+        lines = self._log
+        if lines is not None:
+            lines.write(batch)
+            if lines.dropped != self._log_dropped:
+                self._cells[names.LOG_DROPPED] += lines.dropped - self._log_dropped
+                self._log_dropped = lines.dropped
         return len(entries)
+
+    def _tell_slow(self, batch: list[Entry], slow_s: float) -> None:
+        """Tell what took longer than *slow_s*; of many at once the slowest."""
+        slow = [entry for entry in batch if entry[DURATION_S] > slow_s]
+        if not slow:
+            return
+        self._cells[names.SLOW] += len(slow)
+        slow.sort(key=_duration, reverse=True)
+        for line in self._slow.lines(slow[:SLOW_LINES]):
+            log.warning("slow: %s", line.rstrip("\n"))
+        if len(slow) > SLOW_LINES:
+            log.warning("slow: and %d more", len(slow) - SLOW_LINES)
 
     def reopen(self) -> None:
         """
@@ -120,6 +157,30 @@ def count(batch: list[Entry], cells: Cells) -> None:
             cells[names.FAULTS.get(word, _OTHER_FAULT)] += number
 
 
+def count_routes(batch: list[Entry], route_of: Callable[[RequestHead], names.RouteCells | None], cells: Cells) -> None:
+    """Add what *batch* says of routes to *cells*. Cost: 0.4 µs per entry at 512 a batch."""
+    by_route: dict[names.RouteCells, list[Entry]] = {}
+    known: dict[int, names.RouteCells | None] = {}
+    for entry in batch:
+        head = entry[HEAD]
+        if head is None:
+            continue
+        at = id(head)
+        if at not in known:
+            known[at] = route_of(head)
+        route = known[at]
+        if route is not None:
+            by_route.setdefault(route, []).append(entry)
+    for route, entries in by_route.items():
+        for status, number in Counter(map(_status, entries)).items():
+            if status:
+                cells[route.replies + min(status // 100, 5) - 1] += number
+        hits = sum(entry[OUTCOME] == "hit" for entry in entries)
+        if hits:
+            cells[route.hits] += hits
+        add_durations([entry[DURATION_S] for entry in entries], route.duration, cells)
+
+
 def add_durations(durations_s: list[float], histogram: names.Histogram, cells: Cells) -> None:
     """Add *durations_s* to *histogram*; negative ones (a clock was set) count as zero."""
     durations_s.sort()
@@ -140,6 +201,7 @@ def add_duration(duration_s: float, histogram: names.Histogram, cells: Cells) ->
     cells[histogram.sum] += max(int(duration_s * 1e6), 0)
 
 
+_duration = itemgetter(DURATION_S)
 _outcome = itemgetter(OUTCOME)
 _status = itemgetter(STATUS)
 _sent_bytes = itemgetter(SENT_BYTES)

@@ -36,6 +36,7 @@ def exposition(
     total: Callable[[int], int],
     *,
     origins: Mapping[str, int] | None = None,
+    routes: Mapping[str, int] | None = None,
     gauges: Iterable[Gauge] = (),
     accept: str = "",
 ) -> tuple[str, bytes]:
@@ -45,6 +46,7 @@ def exposition(
     Args:
         total: a cell's sum over all slots (``Counters.total``).
         origins: blocks by origin, from :func:`~edge.observe.names.assign_origins`.
+        routes: blocks by route, from :func:`~edge.observe.names.assign_routes`.
         gauges: what else is true now; those of one name must stand together.
         accept: the asker's Accept value; OpenMetrics is given to who names it.
 
@@ -52,7 +54,7 @@ def exposition(
         The content type and the body.
     """
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Once([*_families(named_rows(origins or {}), total), *_gauges(gauges)]))
+    registry.register(_Once([*_families(named_rows(origins or {}, routes), total), *_gauges(gauges)]))
     encode, content_type = choose_encoder(accept)
     body: bytes = encode(registry)
     return content_type, body

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class Kind(Enum):
@@ -249,6 +249,7 @@ LOG_DROPPED: Final = _one(
     "edge_log_dropped_total", Kind.COUNTER, "Access log lines dropped: the log could not keep up or be written."
 )
 BUGS: Final = _one("edge_bugs_total", Kind.COUNTER, "Exchanges ended by an error of our own; each is in the error log.")
+SLOW: Final = _one("edge_slow_total", Kind.COUNTER, "Exchanges that took longer than [log] slow.")
 TURNS: Final = _one("edge_fast_lane_turns_total", Kind.COUNTER, "Fast lane turns.")
 SLOW_LANE: Final = _one("edge_slow_lane_total", Kind.COUNTER, "Exchanges that the slow lane carried.")
 
@@ -283,6 +284,35 @@ _ORIGIN_WIDTH: Final = len(_origin_block(""))
 for _number in range(ORIGIN_BLOCKS):
     _rows.extend(_origin_block(f"#{_number}"))
 
+# Per route: likewise, lent by assign_routes().
+ROUTE_BLOCKS: Final = 128
+"""How many routes have series of their own; the last block is shared by all that came too late."""
+
+_ROUTE_FIRST: Final = len(_rows)
+
+
+def _route_block(route: str) -> list[Row]:
+    replies = "Replies by route and status class."
+    hits = "Exchanges of a route that the cache answered."
+    seconds = "From a request's head to its reply's last byte, by route."
+    return [
+        *(
+            Row("edge_route_replies_total", Kind.COUNTER, replies, (("route", route), ("status", status)))
+            for status in _ORIGIN_REPLIES
+        ),
+        Row("edge_route_hits_total", Kind.COUNTER, hits, (("route", route),)),
+        *(
+            Row("edge_route_seconds", Kind.BUCKET, seconds, (("route", route), ("le", border)))
+            for border in (*(str(border) for border in BUCKETS_S), "+Inf")
+        ),
+        Row("edge_route_seconds", Kind.SUM, seconds, (("route", route),)),
+    ]
+
+
+_ROUTE_WIDTH: Final = len(_route_block(""))
+for _number in range(ROUTE_BLOCKS):
+    _rows.extend(_route_block(f"#{_number}"))
+
 ROWS: Final[tuple[Row, ...]] = tuple(_rows)
 """Every row, in cell order. Those of origins are labelled by block number until :func:`named_rows` names them."""
 
@@ -307,6 +337,27 @@ class OriginCells:
         return cls(first, faults, Histogram(faults + 1, first + _ORIGIN_WIDTH - 1))
 
 
+@dataclass(frozen=True, slots=True)
+class RouteCells:
+    """Where one route's cells are."""
+
+    replies: int  # + status // 100 - 1
+    hits: int
+    duration: Histogram
+
+    @classmethod
+    def of(cls, block: int) -> RouteCells:
+        """Return the cells of a block."""
+        first = _ROUTE_FIRST + block * _ROUTE_WIDTH
+        hits = first + len(_ORIGIN_REPLIES)
+        return cls(first, hits, Histogram(hits + 1, hits + 1 + len(BUCKETS_S) + 1))
+
+
+def assign_routes(names: Iterable[str], earlier: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Lend every route a block of cells: as :func:`assign_origins` does."""
+    return _assign(names, ROUTE_BLOCKS, earlier)
+
+
 def assign_origins(names: Iterable[str], earlier: Mapping[str, int] | None = None) -> dict[str, int]:
     """
     Lend every origin a block of cells.
@@ -318,24 +369,37 @@ def assign_origins(names: Iterable[str], earlier: Mapping[str, int] | None = Non
         names: the origins of the configuration now.
         earlier: what the previous call returned; its names stay listed, as their cells still hold numbers.
     """
+    return _assign(names, ORIGIN_BLOCKS, earlier)
+
+
+def _assign(names: Iterable[str], most: int, earlier: Mapping[str, int] | None) -> dict[str, int]:
     blocks = dict(earlier or {})
     taken = set(blocks.values())
-    free = iter([number for number in range(ORIGIN_BLOCKS - 1) if number not in taken])
+    free = iter([number for number in range(most - 1) if number not in taken])
     for name in names:
         if name not in blocks:
-            blocks[name] = next(free, ORIGIN_BLOCKS - 1)
+            blocks[name] = next(free, most - 1)
     return blocks
 
 
-def named_rows(blocks: Mapping[str, int]) -> list[tuple[int, Row]]:
-    """Return ``(cell, row)`` for all rows that are in use, origin blocks under their names, families unbroken."""
-    rows = list(enumerate(ROWS[:_ORIGIN_FIRST]))
-    named = {number: name for name, number in blocks.items() if number < ORIGIN_BLOCKS - 1}
-    if ORIGIN_BLOCKS - 1 in blocks.values():
-        named[ORIGIN_BLOCKS - 1] = OTHER
-    lent = [
-        (_ORIGIN_FIRST + number * _ORIGIN_WIDTH + offset, row)
-        for number, name in sorted(named.items())
-        for offset, row in enumerate(_origin_block(name))
+def named_rows(origins: Mapping[str, int], routes: Mapping[str, int] | None = None) -> list[tuple[int, Row]]:
+    """Return ``(cell, row)`` for all rows that are in use, origins' and routes' under their names, families unbroken."""
+    return [
+        *enumerate(ROWS[:_ORIGIN_FIRST]),
+        *_lent(origins, ORIGIN_BLOCKS, _ORIGIN_FIRST, _origin_block),
+        *_lent(routes or {}, ROUTE_BLOCKS, _ROUTE_FIRST, _route_block),
     ]
-    return rows + sorted(lent, key=lambda pair: pair[1].name)
+
+
+def _lent(blocks: Mapping[str, int], most: int, first: int, block: Callable[[str], list[Row]]) -> list[tuple[int, Row]]:
+    """Return the rows of the blocks that are lent."""
+    named = {number: name for name, number in blocks.items() if number < most - 1}
+    if most - 1 in blocks.values():
+        named[most - 1] = OTHER
+    width = len(block(""))
+    lent = [
+        (first + number * width + offset, row)
+        for number, name in sorted(named.items())
+        for offset, row in enumerate(block(name))
+    ]
+    return sorted(lent, key=lambda pair: pair[1].name)

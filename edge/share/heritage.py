@@ -47,6 +47,7 @@ class Heritage:
         admin: the socket that answers /metrics, shared by all workers, or None.
         operators: digests of the tokens that the admin address asks for; empty: it asks for none.
         channel: to the master. Say READY on it once connections are taken; GONE on it means drain and leave.
+        route_blocks: likewise, for routes.
         origin_blocks: which block of counters each origin was lent, as ``edge.observe.names.assign_origins`` says; kept
             over reloads, so that an origin's numbers go on.
         credentials: :class:`edge.tls.credentials.Credentials` by origin: what a worker may not read itself.
@@ -77,6 +78,7 @@ class Heritage:
     admin: socket.socket | None = None
     operators: frozenset[bytes] = frozenset()
     origin_blocks: Mapping[str, int] = field(default_factory=dict)
+    route_blocks: Mapping[str, int] = field(default_factory=dict)
     credentials: Mapping[str, Any] = field(default_factory=dict)
     logs: Mapping[str, int] = field(default_factory=dict)
 

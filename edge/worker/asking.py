@@ -10,6 +10,8 @@ Source: RFC 9110 §10.1.1, §15.4.5; RFC 9111 §4.3.3, §4.4; RFC 5861 §4.
 
 from __future__ import annotations
 
+import random
+import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +26,7 @@ from edge.errors import OriginFault
 from edge.exchange.decision import Fetch
 from edge.http.h1.render import field_lines
 from edge.message.head import Framing
+from edge.message.trace import continued, go_on
 from edge.observe import names
 from edge.origin.request import (
     UNKNOWN,
@@ -49,7 +52,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from edge.cache.copy import Copy
-    from edge.message.head import Field
+    from edge.message.head import Field, RequestHead
+    from edge.message.trace import Context
     from edge.worker.flights import Flight
     from edge.worker.session import Exchange
 
@@ -170,15 +174,24 @@ def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
     head = x.known.asked
     peer = x.session.peer if x.is_attended else ""
     trusted = means.rooms.trusted.trusts(peer)
-    x.request_id = sent_request_id(head, trusted=trusted) or means.next_id()
+    context = None
+    if means.rooms.config.trace.enabled:
+        context = _place(means, head)
+    x.request_id = sent_request_id(head, trusted=trusted) or (
+        means.next_id() if context is None else b"%b-%b" % context[:2]
+    )
     way = x.known.way
     changes = None if way is None else way.request_changes
-    may_repeat = x.is_attended and changes is None and may_be_said_again(head, plan.aim, trusted=trusted)
+    may_repeat = (
+        x.is_attended and changes is None and context is None and may_be_said_again(head, plan.aim, trusted=trusted)
+    )
     request = None
     if may_repeat and x.session.said is not None:
         request = x.session.said.again(head, plan.aim, x.request_id)
     if request is None:
         request = _compose(means, x, plan, peer.encode(), trusted=trusted)
+        if context is not None:
+            request.fields = continued(request.fields, context)
         if changes is not None:
             request.fields = changes.apply(request.fields, _told(means, x))
         if may_repeat:
@@ -192,6 +205,13 @@ def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
     if request.expect_continue:
         request.fields.append((b"expect", b"100-continue"))  # the origin decides, as RFC 9110 §10.1.1 wants it
     return request
+
+
+def _place(means: Means, head: RequestHead) -> Context:
+    """Say where we are in the trace that a request is part of, or in one that it begins."""
+    sample = means.rooms.config.trace.sample
+    sampled = sample > 0 and random.random() < sample
+    return go_on(head.get(b"traceparent"), secrets.token_bytes(24), sampled=sampled)
 
 
 def _compose(means: Means, x: Exchange, plan: Fetch, peer: bytes, *, trusted: bool) -> OriginRequest:

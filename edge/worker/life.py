@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from edge.exchange.decision import Answer
     from edge.exchange.recognise import Door
     from edge.message.head import RequestHead
+    from edge.observe.names import RouteCells
     from edge.share.heritage import Heritage
 
 log = logging.getLogger("edge.worker")
@@ -124,7 +125,7 @@ class Worker:
             if self.store.note:
                 log.warning("%s", self.store.note)
             self.flights = Flights(heritage.claims.of(slot), self.store, heritage.bells, slot)
-        self.ledger = Ledger(self.cells, self._access_log())
+        self.ledger = Ledger(self.cells, self._access_log(), route_of=_cells_of_route, slow_s=config.log.slow_s)
         self.rooms = Rooms(
             config,
             store=self.store,
@@ -139,6 +140,7 @@ class Worker:
             cells=self.cells,
             clock=clock,
             admin=self._say,
+            route_blocks=heritage.route_blocks,
         )
         self.admin = Admin(
             heritage.counters,
@@ -149,6 +151,7 @@ class Worker:
             self.rooms,
             Operators(heritage.operators),
             Servers(heritage.fleet, config.origins, lambda name: self.origins.groups[name].members, clock),
+            heritage.route_blocks,
         )
         self.doors = Doors(heritage.tls)
         limits = config.limits
@@ -454,3 +457,9 @@ class Worker:
             log.warning("drain is over: %d connections are cut", len(self.fast.sessions))
         for session in list(self.fast.sessions.values()):
             self.fast.close(session)
+
+
+def _cells_of_route(head: RequestHead) -> RouteCells | None:
+    """Return where the route of a request is counted: the one of clients that no network rule sends elsewhere."""
+    known = head.known
+    return None if known is None or known.way is None else known.way.cells

@@ -20,6 +20,7 @@ import trio
 
 from edge.errors import ClientGone
 from edge.message.head import Framing
+from edge.reply.timing import timed
 from edge.worker.deadlines import NEVER
 
 if TYPE_CHECKING:
@@ -210,6 +211,9 @@ class Exchange:
         """Send the reply's head; nothing leaves before the first part of the body or the end is sent."""
         if self.dress is not None:
             head = self.dress.on(head)
+        way = self.known.way
+        if way is not None and way.tells_timing and self.origin_s:
+            head = timed(head, self.outcome, self.origin_s)
         self.status = head.status
         if self.session.phase is Phase.OPEN:
             self.session.conn.send_head(self.stream, head)

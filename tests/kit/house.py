@@ -13,7 +13,7 @@ import trio
 from edge.config.tree import CacheConfig, Config, Listener, Log, OriginServer, Route, Server
 from edge.config.tree import Origin as OriginConfig
 from edge.observe.access_log import Entry
-from edge.observe.names import GAUGES, NAMES, assign_origins
+from edge.observe.names import GAUGES, NAMES, assign_origins, assign_routes
 from edge.share.bells import Bells
 from edge.share.channel import Channel, Word
 from edge.share.claims import ClaimsPage
@@ -160,6 +160,7 @@ def heritage_of(
         under_way=pages.under_way,
         channel=channel,
         origin_blocks=assign_origins(config.origins),
+        route_blocks=assign_routes(route.label for route in config.routes),
     )
 
 

@@ -33,6 +33,7 @@ def left():
             },
             "generation": 7,
             "origin_blocks": {"shop": 3},
+            "route_blocks": {"*/": 1},
         },
     )
     for each in (ours, theirs, sock):

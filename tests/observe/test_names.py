@@ -10,10 +10,13 @@ from edge.observe.names import (
     GAUGES,
     NAMES,
     ORIGIN_BLOCKS,
+    ROUTE_BLOCKS,
     ROWS,
     Kind,
     OriginCells,
+    RouteCells,
     assign_origins,
+    assign_routes,
     named_rows,
 )
 
@@ -58,9 +61,27 @@ def test_origin_blocks_lie_side_by_side_up_to_the_last_row() -> None:
     first, second, last = OriginCells.of(0), OriginCells.of(1), OriginCells.of(ORIGIN_BLOCKS - 1)
 
     assert first.duration.sum + 1 == second.replies
-    assert last.duration.sum + 1 == len(ROWS)
+    assert last.duration.sum + 1 == RouteCells.of(0).replies
     assert ROWS[first.replies + 2 - 1].labels[-1] == ("status", "2xx")
     assert ROWS[first.faults].name == "edge_origin_faults_total"
+
+
+def test_route_blocks_lie_side_by_side_up_to_the_last_row() -> None:
+    first, second, last = RouteCells.of(0), RouteCells.of(1), RouteCells.of(ROUTE_BLOCKS - 1)
+
+    assert first.duration.sum + 1 == second.replies
+    assert last.duration.sum + 1 == len(ROWS)
+    assert ROWS[first.replies + 5 - 1].labels[-1] == ("status", "5xx")
+    assert ROWS[first.hits].name == "edge_route_hits_total"
+
+
+def test_routes_keep_their_blocks_and_those_that_find_none_are_other() -> None:
+    before = assign_routes(["shop/", "*/"])
+    after = assign_routes(["*/", *(f"r{number}" for number in range(ROUTE_BLOCKS))], before)
+
+    assert {"shop/": 0, "*/": 1} == before
+    assert (0, 1, 2) == (after["shop/"], after["*/"], after["r0"])
+    assert "other" in {dict(row.labels).get("route") for _, row in named_rows({}, after)}
 
 
 def test_an_origin_keeps_its_block_across_reloads() -> None:
