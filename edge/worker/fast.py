@@ -228,6 +228,7 @@ class FastLane:
         session.conn = self.connect(session.door)
         session.phase = Phase.OPEN
         session.waiting = Waiting.NOTHING
+        self.deadlines.arm(session, NEVER)  # the handshake's, which else goes on if a request has come with its end
         if self.draining:
             session.conn.leave(at_once=False)
 
