@@ -66,7 +66,7 @@ def fetch_for(known: Known, found: Stale | Miss, slice_bytes: int = 0) -> Fetch:
         # It is the operator who tells them apart: an origin that does not may give all of them one tag.
         others = []
     aim = Aim.REFRESH if others else Aim.WHOLE
-    return Fetch(aim, found.fwd, others=others, shared=True, part=_part(known, slice_bytes))
+    return Fetch(aim, found.fwd, others=others or (), shared=True, part=_part(known, slice_bytes))
 
 
 def _part(known: Known, slice_bytes: int) -> Span | None:
