@@ -169,7 +169,7 @@ origin = "apis"
         ),
         (
             "[log]\nxyzzy = 1",
-            "2:1: [log] has no setting 'xyzzy'; expected access, format, errors, level",
+            "2:1: [log] has no setting 'xyzzy'; expected access, format, errors, level, slow",
         ),
         ("[log]\nredirect = 1", "2:1: [log] has no setting 'redirect'; it belongs in [[listener]] or in [[route]]"),
         ("[[listener]]\ntls = false", "1:1: [[listener]] has no 'address'; expected address = \"0.0.0.0:443\""),

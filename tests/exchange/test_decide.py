@@ -128,4 +128,4 @@ def test_copies_that_an_operator_tells_apart_do_not_vouch_for_each_other():
 
     assert Aim.REFRESH is fetch_for(plain, Miss(Fwd.VARY_MISS, [other])).aim
     fetch = fetch_for(ruled, Miss(Fwd.VARY_MISS, [other]))
-    assert (Aim.WHOLE, [], True) == (fetch.aim, fetch.others, fetch.shared)
+    assert (Aim.WHOLE, (), True) == (fetch.aim, fetch.others, fetch.shared)
