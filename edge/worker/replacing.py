@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from edge.errors import OriginFault
 from edge.message.head import Framing, ReplyHead
 from edge.worker.origin_exchange import OriginExchange
 
@@ -28,20 +29,16 @@ _OF_THE_BODY: Final = frozenset(
 
 class Replaced(OriginExchange):
     """
-    An exchange whose reply's body is a page.
+    An exchange, answered, whose reply's body is a page: the same in everything else.
 
     Args:
-        ox: the exchange with the origin; its body is thrown away.
-        body: the page's; empty where there is to be none.
+        ox: whose place it takes.
+        page: empty where there is to be no body.
     """
 
-    def __init__(self, ox: OriginExchange, body: bytes) -> None:
-        self._ox = ox
-        self._body = body
-        self.server = ox.server
-        self.reused = ox.reused
-        self.attempts = ox.attempts
-        self.request = ox.request
+    def __init__(self, ox: OriginExchange, page: bytes) -> None:
+        self.__dict__.update(ox.__dict__)
+        self._page = page
 
     @property
     def trailers(self) -> list[Field]:
@@ -50,10 +47,10 @@ class Replaced(OriginExchange):
 
     def body_nowait(self) -> bytes | None:
         """Return the page, and then its end."""
-        body, self._body = self._body, b""
-        if not body:
+        page, self._page = self._page, b""
+        if not page:
             self.release()
-        return body
+        return page
 
     async def body(self) -> bytes:
         """Return the page, and then its end."""
@@ -61,15 +58,13 @@ class Replaced(OriginExchange):
 
     def release(self) -> None:
         """Keep the connection if the origin's body is here to its end; nobody waits for the rest."""
-        attempt = self._ox.attempt
-        while attempt.has_link and not attempt.is_ended and attempt.broken is None:
-            if not self._ox.body_nowait():
-                break
-        self._ox.release()
-
-    def kill(self) -> None:
-        """Close the connection."""
-        self._ox.kill()
+        attempt = self.attempt
+        try:
+            while attempt.has_link and not attempt.is_ended and attempt.body():
+                pass
+        except OriginFault:  # what is thrown away may be cut short
+            attempt.kill()
+        attempt.release()
 
 
 def replace_by(errand: Errand, page: Page) -> None:

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from edge.config.contents import Contents
+from edge.config.origin_rules import Sticky
 from edge.config.route_rules import (
     ErrorPages,
     RouteLimits,
@@ -342,6 +343,29 @@ async def test_what_an_origin_says_of_its_failure_is_replaced_where_that_is_rule
                 assert (b"1", b"9") == (got.get(b"x-kept"), got.get(b"retry-after"))
                 assert (b"text/plain" if status == 403 else b"text/html; charset=utf-8") == got.get(b"content-type")
         assert 1 == edge.origin.paths().count(b"/404"), "the page is kept as the reply would have been"
+
+
+async def test_a_page_stands_in_for_words_that_are_cut_short(edge_at, tmp_path) -> None:
+    async def cut(asked: Asked, wire: Wire) -> None:
+        await wire.send(b"HTTP/1.1 500 X\r\ncontent-length: 100\r\n\r\nstack")
+        await wire.stream.aclose()
+
+    rules = route(error_pages=ErrorPages((("5xx", SORRY),), of_origins=True))
+    async with edge_at(tmp_path, origin=Origin({b"*": cut}), **rules) as edge:
+        client = await edge.client()
+
+        assert [(500, SORRY.data)] * 2 == [((got := await client.get("/")).status, got.body) for _ in range(2)]
+
+
+async def test_a_page_comes_with_what_binds_a_client_to_its_server(edge_at, tmp_path, nursery) -> None:
+    shop = await begun(nursery, always(500, b"stack"))
+    server = OriginServer(f"http://127.0.0.1:{shop.port}")
+    origins = {"shop": OriginConfig("shop", (server,), sticky=Sticky(cookie="bound", secret="at least 16 characters"))}
+    rules = route(error_pages=ErrorPages((("5xx", SORRY),), of_origins=True))
+    async with edge_at(tmp_path, origin=shop, origins=origins, **rules) as edge:
+        got = await (await edge.client()).get("/")
+
+        assert (SORRY.data, True) == (got.body, got.get(b"set-cookie").startswith(b"bound="))
 
 
 async def test_without_that_rule_an_origins_words_stand(edge_at, tmp_path) -> None:
