@@ -86,7 +86,7 @@ def test_copies_for_other_fields_may_save_the_body_by_their_tags():
 
     plan = fetch_for(known(), Miss(Fwd.VARY_MISS, [tagged, untagged]))
 
-    assert Fetch(Aim.REFRESH, Fwd.VARY_MISS, others=[tagged], shared=True) == plan
+    assert Fetch(Aim.REFRESH, Fwd.VARY_MISS, others=(tagged,), shared=True) == plan
 
 
 def test_copies_for_other_fields_without_tags_are_no_help():
