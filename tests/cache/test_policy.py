@@ -10,7 +10,7 @@ from edge.cache.ask import Bypassed, ask_of
 from edge.cache.copy import Copy
 from edge.cache.freshness import Basis
 from edge.cache.key import key_of
-from edge.cache.policy import RULED_STATUSES, RoutePolicy
+from edge.cache.policy import RULED_STATUSES, RoutePolicy, Stopping
 from edge.cache.refresh import Refreshed, refresh
 from edge.cache.storing import NotStored, may_store
 from tests.cache import kit
@@ -320,3 +320,23 @@ def test_route():
 
     assert isinstance(verdict, NotStored)
     assert "route" == verdict.reason.value
+
+
+# -- stopping ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stopping", "landed", "length", "stops"),
+    [
+        (Stopping(), 1, 10_000, False),
+        (Stopping(True, 100, 95), 1, 10_000, True),
+        (Stopping(True, 100, 95), 9_900, 10_000, False),
+        (Stopping(True, 0, 95), 9_499, 10_000, True),
+        (Stopping(True, 0, 95), 9_500, 10_000, False),
+        (Stopping(True, 0, 100), 9_999, 10_000, True),
+        (Stopping(True, 100, 1), 9_999, 0, True),
+    ],
+)
+def test_what_is_nearly_there_is_finished(stopping, landed, length, stops):
+    """Of a body whose length is not known nobody can say that."""
+    assert stops is stopping.stops(landed, length)

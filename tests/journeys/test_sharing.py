@@ -210,3 +210,28 @@ async def test_a_client_that_leaves_at_once_costs_nothing_but_its_entry(edge_at,
         bugs = edge.count(names.BUGS)
 
     assert 0 == bugs
+
+
+async def test_who_waited_in_vain_and_fetched_for_himself_is_not_said_to_have_joined(edge_at, tmp_path: Path) -> None:
+    """RFC 9211 §2.8: ``collapsed`` says that the reply is another's fetch."""
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def private(_: Asked, wire: Wire) -> None:
+        begun.set()
+        await go_on.wait()
+        await wire.send(reply(body=b"mine", cache_control="private"))
+
+    origin = Origin({b"/mine": private})
+    async with edge_at(tmp_path, origin=origin) as edge:
+        first, second = await edge.client(), await edge.client()
+        with trio.fail_after(5):
+            await first.ask("/mine")
+            await begun.wait()
+            await second.ask("/mine")
+            while not edge.count(names.FLIGHTS_JOINED):
+                await trio.sleep(0.001)
+            go_on.set()
+            got = [await first.reply(), await second.reply()]
+
+    assert 2 == len(origin.asked)
+    assert not [one for one in got if b"collapsed" in one.get(b"cache-status")]

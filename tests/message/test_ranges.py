@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from edge.message.ranges import MOST_RANGES, UNSATISFIABLE, parse_range
+from edge.message.ranges import MOST_RANGES, UNSATISFIABLE, first_span, parse_range
 
 
 @pytest.mark.parametrize(
@@ -56,3 +58,29 @@ def test_a_swarm_of_ranges_is_ignored() -> None:
 def test_of_nothing_there_is_no_part() -> None:
     assert parse_range(b"bytes=0-", 0) is UNSATISFIABLE
     assert parse_range(b"bytes=-5", 0) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "span"),
+    [
+        (b"bytes=0-9", (0, 10)),
+        (b"bytes=5-", (5, None)),
+        (b"bytes=-5", (0, 1)),
+        (b"bytes= ,7-8, 0-1", (7, 9)),
+        (b"bytes=9-8", None),
+        (b"bytes=x", None),
+        (b"items=0-9", None),
+        (b"", None),
+    ],
+)
+def test_what_a_range_begins_with_is_known_before_the_length(value, span):
+    assert span == first_span(value)
+
+
+@given(st.binary(max_size=30) | st.from_regex(rb"bytes=[0-9,\- ]{0,20}", fullmatch=True), st.integers(1, 1000))
+def test_what_can_be_read_with_a_length_begins_with_something_without_one(value, length):
+    if isinstance(parse_range(value, length), list):
+        span = first_span(value)
+
+        assert span is not None
+        assert span[1] is None or span[0] < span[1]

@@ -72,6 +72,14 @@ def test_several_spans_are_parts_of_one_body_with_their_own_type_and_range():
     assert len(expected) == partial.head.length
 
 
+def test_parts_are_in_the_order_asked_or_in_that_of_the_body():
+    asked = b"bytes=900-901,0-1,100-101"
+
+    assert [(900, 902), (0, 2), (100, 102)] == [each for each in cut(whole(), asked).pieces if isinstance(each, tuple)]
+    ordered = cut(whole(), asked, in_order=True)
+    assert [(0, 2), (100, 102), (900, 902)] == [each for each in ordered.pieces if isinstance(each, tuple)]
+
+
 def test_parts_of_a_body_without_a_type_have_none():
     partial = cut(whole(FIELDS[1:]), b"bytes=0-1,100-102", boundary=b"XX")
 
