@@ -6,8 +6,9 @@ is written there by several processes at once is written whole (one 64-bit word)
 harm. The *own* half is one per slot, and written by the slot's holder only: what it carries, what it has asked. Sums over the
 slots are exact, and the share of a holder that dies goes with it.
 
-A row belongs to its name for as long as the page lives, over reloads and upgrades: what an operator ordered for a server
-still holds when the server comes back. Rows are given out under a POSIX record lock on the page's memfd, which every process
+A row belongs to its name over reloads and upgrades, for as long as the page lives: what an operator ordered for a server
+still holds when the server comes back. Only where all rows are somebody's, as after months of servers that come and go, does the
+one that nobody has used for longest become another's, unless an operator ordered something for it. Rows are given out under a POSIX record lock on the page's memfd, which every process
 inherits; so are the *posts*, which one process at a time may hold (who checks the servers' health). The kernel gives such a
 lock up when its process dies. It is a few system calls, and nothing that a request waits for.
 
@@ -50,6 +51,15 @@ OWN: Final = _LINE
 
 NAME: Final = 0
 """The first common column is the fleet's own: a hash of the name; 0 is a row that nobody has."""
+
+ORDERED: Final = 1
+"""The second is health's: what an operator ordered; a row with something there is nobody else's, ever."""
+
+SEEN: Final = COMMON - 1
+"""The last is the fleet's own as well: in which second a process last said that it uses the row, see :meth:`Fleet.keep`."""
+
+_UNUSED_S: Final = 60
+"""A row that nobody has said he uses for so long may become another's."""
 
 _LOCK: Final = 0
 """Record 0 is locked while a row is given out; the others are posts."""
@@ -122,11 +132,40 @@ class Fleet:
             if row is None:
                 row = self._find(0)
                 if row is None:
-                    raise NoRowLeft(f"{ROWS} origins and servers are known already")
+                    row = self._unused()
+                if row is None:
+                    raise NoRowLeft(f"{ROWS} origins and servers are known already, and in use")
+                self.keep(row, self._now_s())
                 self.words[self.common(row) + NAME] = known
             return row
         finally:
             fcntl.lockf(self.page.fd, fcntl.LOCK_UN, 1, _LOCK)
+
+    def keep(self, row: int, now_s: int) -> None:
+        """Say that the row is in use. Call about once a second for each that is."""
+        self.words[_HEADER + row * COMMON + SEEN] = now_s
+
+    def _now_s(self) -> int:
+        """Return about what time it is: whoever lives says so every second."""
+        return max(self.words[self.common(row) + SEEN] for row in range(ROWS))
+
+    def _unused(self) -> int | None:
+        """
+        Take back the row that nobody has used for longest, and clear it but for its name, so that there is never a gap; None:
+        all are in use, or kept for an order.
+        """
+        words, now_s = self.words, self._now_s()
+        seen = {row: words[self.common(row) + SEEN] for row in range(ROWS)}
+        idle = [row for row in seen if seen[row] < now_s - _UNUSED_S and not words[self.common(row) + ORDERED]]
+        if not idle:
+            return None
+        row = min(idle, key=seen.__getitem__)
+        at = self.common(row)
+        words[at + NAME + 1 : at + COMMON] = memoryview(bytes((COMMON - NAME - 1) * 8)).cast("Q")
+        for slot in range(self.slots):
+            own = self.own(row, slot)
+            words[own : own + OWN] = memoryview(bytes(OWN * 8)).cast("Q")
+        return row
 
     def _find(self, known: int) -> int | None:
         words = self.words
@@ -134,7 +173,7 @@ class Fleet:
             held = words[_HEADER + row * COMMON]
             if held == known:
                 return row
-            if not held:  # rows are given out in order and never taken back
+            if not held:  # rows are given out in order, and one that is taken back is another's at once
                 return None if known else row
         return None
 

@@ -127,6 +127,7 @@ class Server:
         self.index = 0
         self.settings = settings
         self.row = fleet.row(settings.row_name(origin.name))
+        fleet.keep(self.row, int(group.clock.mono()))
         self.common = fleet.common(self.row)
         self._words = fleet.words
         self._open = fleet.own(self.row, group.node.slot) + OPEN
@@ -340,6 +341,7 @@ class Group:
         self.lot = ParkingLot()
         self.waiting = 0
         self.row = node.fleet.row(settings.name.encode())
+        node.fleet.keep(self.row, int(clock.mono()))
         self._pending_at = node.fleet.own(self.row, node.slot) + PENDING
         self.budget = Budget(node.fleet, self.row, node.slot, settings.retry_budget, settings.retry_reserve)
         self.budget.turn(clock.mono())
@@ -394,7 +396,10 @@ class Group:
     def sweep(self, now_mono: float) -> None:
         """Close what is too old, and count in the present span. About once a second."""
         self.budget.turn(now_mono)
+        fleet, now_s = self.node.fleet, int(now_mono)
+        fleet.keep(self.row, now_s)
         for server in self.servers:
+            fleet.keep(server.row, now_s)
             server.sweep(now_mono)
 
     def spend(self, now_mono: float) -> bool:

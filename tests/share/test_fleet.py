@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from edge.share.fleet import COMMON, OWN, ROWS, SECRET_BYTES, Fleet, NoRowLeft
+from edge.origin.balance import TURN
+from edge.origin.health import CHECK_MONO, CHECK_STATUS, EJECTIONS, FAILURES, ORDER
+from edge.share.fleet import COMMON, ORDERED, OWN, ROWS, SECRET_BYTES, SEEN, Fleet, NoRowLeft
 from edge.share.page import Page
 
 
@@ -107,6 +109,24 @@ def test_a_page_that_is_handed_over_keeps_its_rows_and_its_secret(fleet):
     assert Fleet(4).secret != fleet.secret
 
 
+def test_of_a_full_page_the_row_nobody_has_used_for_longest_becomes_anothers(fleet):
+    """Nothing of the one before is left in it; and what an operator ordered is nobody else's."""
+    rows = [fleet.row(b"%d" % number) for number in range(ROWS)]
+    for number, row in enumerate(rows):
+        fleet.keep(row, 1000 if number > 5 else 100 + number)
+    fleet.words[fleet.common(rows[0]) + ORDERED] = 2
+    fleet.words[fleet.common(rows[1]) + 5] = 7
+    fleet.words[fleet.own(rows[1], 3) + 2] = 7
+    taken = fleet.row(b"new")
+
+    assert taken == rows[1] == in_a_child(lambda: fleet.row(b"new"))
+    assert 0 == fleet.words[fleet.common(taken) + 5] == fleet.total(taken, 2)
+    assert rows[0] == fleet.row(b"0")
+    assert rows[2:6] == [fleet.row(b"new %d" % number) for number in range(4)]
+    with pytest.raises(NoRowLeft):
+        fleet.row(b"one more")
+
+
 def test_a_full_page_says_so(fleet):
     for number in range(ROWS):
         fleet.row(b"%d" % number)
@@ -114,3 +134,8 @@ def test_a_full_page_says_so(fleet):
         fleet.row(b"one more")
 
     assert 7 == fleet.row(b"7")
+
+
+def test_the_column_that_keeps_a_row_is_healths():
+    assert ORDERED == ORDER
+    assert SEEN not in {ORDER, FAILURES, EJECTIONS, CHECK_STATUS, CHECK_MONO, TURN, TURN + 1, TURN + 2}
