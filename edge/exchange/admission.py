@@ -392,8 +392,7 @@ class Visit:
                 pages=self.known.pages,
             )
             head = changed(self.known, head)
-        word = "connection_limit_reached" if why.rule == "concurrency" else "http_request_denied"
-        return Answer(head, body, word=word, detail="; ".join([*self.notes, why.detail]))
+        return Answer(head, body, word=_word(why), detail="; ".join([*self.notes, why.detail]))
 
     def _challenges(self, why: Refused) -> list[bytes]:
         """Return what could be shown instead: with ``any``, all of it."""
@@ -465,6 +464,13 @@ class Visit:
             if value is not None:
                 return value
         return None
+
+
+def _word(why: Refused) -> str:
+    """Return RFC 9209's word for a refusal: what we were short of, whom we could not ask, or that it is the client's affair."""
+    if why.rule == "concurrency" or (why.rule == "basic" and why.status == 503):
+        return "connection_limit_reached"
+    return "destination_unavailable" if why.status == 503 else "http_request_denied"
 
 
 def _strongest(refusals: list[Refused]) -> Refused:

@@ -199,6 +199,7 @@ class TokenProvider:
     Attributes:
         settings: as configured.
         is_fetched: there are keys that must be fetched.
+        is_fetching: a fetch is under way.
         asked_mono: when a fetch was last begun.
 
     Raises:
@@ -215,6 +216,7 @@ class TokenProvider:
         self.settings = settings
         self.name = settings.name
         self.is_fetched = settings.jwks_origin is not None
+        self.is_fetching = False
         self.asked_mono = float("-inf")
         self._static = jose.KeySet(static_keys(settings))
         self._fetched: KeySet | None = None
@@ -245,8 +247,8 @@ class TokenProvider:
         self._all = self._jose.KeySet((*self._static.keys, *keys.keys))
 
     def may_fetch(self, now_mono: float) -> bool:
-        """Whether a token with a strange key is reason enough to fetch now."""
-        return self.is_fetched and now_mono >= self.asked_mono + self.LEAST_S
+        """Whether a token with a strange key is reason enough to fetch now, or to wait for a fetch that is under way."""
+        return self.is_fetched and (self.is_fetching or now_mono >= self.asked_mono + self.LEAST_S)
 
     def check(self, visit: Visit, now_mono: float, now_wall: float) -> Identity | Refused | Ask:
         """Say who a token speaks of."""

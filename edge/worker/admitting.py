@@ -205,6 +205,7 @@ class _Fetcher:
         while True:
             now_mono = means.clock.mono()
             provider.asked_mono = now_mono
+            provider.is_fetching = True
             try:
                 keys = await self._fetch(means)
             except (Fault, ValueError) as why:
@@ -228,6 +229,7 @@ class _Fetcher:
                 provider.learn(keys, means.clock.mono())
                 wait_s = provider.settings.refresh_s * random.uniform(0.9, 1.0)
                 admission.cells[names.JWKS_FETCHES["good"]] += 1
+            provider.is_fetching = False
             fetched, self._fetched = self._fetched, trio.Event()
             fetched.set()
             await self._rest(means, wait_s)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from edge.message.encodings import negotiate
 from edge.message.proxy_protocol import HEADER_BYTES, NOWHERE, Header, read_header, write_header
 from edge.message.ranges import UNSATISFIABLE, parse_range
 from edge.message.validators import ANY, is_etag, parse_etags
+from edge.policy import networks, passwords, tokens
 from edge.tls.hello import NEED_DATA, Hello, NotTls, read_hello
 from tests.http.talk import hear_replies, hear_requests, pieces, server
 
@@ -198,6 +200,32 @@ def configuration(data: bytes) -> None:
         assert problem.message
 
 
+def credentials(data: bytes) -> None:
+    """Any bytes are credentials or none, and no token of ours; none that was not signed is one."""
+    for prefix in (b"", b"Basic ", b"Bearer "):
+        said = passwords.credentials(prefix + data)
+        assert said is None or ":" not in said[0]
+        token = tokens.bearer(prefix + data)
+        assert token is None or isinstance(tokens.verify(token, _KEYS, _TERMS), tokens.Reason)
+    assert isinstance(tokens.verify(data, _KEYS, _TERMS), tokens.Reason)
+    assert tokens.cookie(data, b"t") != b""
+
+
+def keys(data: bytes) -> None:
+    """Any bytes are a set of keys, a list of networks, users, or refused in words; what is read can be used."""
+    with suppress(ValueError):
+        assert all(
+            key.algorithms for key in tokens.read_set(data, ["RS256", "ES256", "HS256", "EdDSA"], is_local=True).keys
+        )
+    with suppress(ValueError):
+        networks.NetworkTable(networks.read_networks(data), []).listed("192.0.2.1")
+    with suppress(ValueError):
+        assert all(passwords.read_users(data).values())
+
+
+_KEYS = tokens.KeySet([tokens.secret_key(b"a shared secret that is long enough for all", ["HS256"])])
+_TERMS = tokens.Terms()
+
 PARSERS: dict[str, Claim] = {
     "requests": requests,
     "replies": replies,
@@ -211,6 +239,8 @@ PARSERS: dict[str, Claim] = {
     "codings": codings,
     "authority": authority,
     "configuration": configuration,
+    "credentials": credentials,
+    "keys": keys,
 }
 
 
