@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 WIDTH, LEFT, RIGHT, TOP, STRIP, GAP = 900, 74, 150, 34, 110, 26
-COLOURS = ("#1f6feb", "#d4720b", "#2da44e", "#8250df", "#cf222e")
+COLOURS = ("#1f6feb", "#d4720b", "#2da44e", "#8250df", "#cf222e", "#57606a")
 
 
 @dataclass
@@ -44,7 +44,7 @@ def svg(title: str, minutes: list[float], strips: list[Strip], events: list[tupl
         )
     for number, what in enumerate(kinds):
         colour = COLOURS[number % len(COLOURS)]
-        y = TOP + 12 + 15 * number
+        y = bottom - 15 * (len(kinds) - 1 - number) - 4  # beside the last strip, which has one line and so no names
         parts.append(
             f'<line x1="{WIDTH - RIGHT + 10}" x2="{WIDTH - RIGHT + 28}" y1="{y - 4}" y2="{y - 4}" stroke="{colour}" '
             f'stroke-dasharray="2 3"/><text x="{WIDTH - RIGHT + 32}" y="{y}">{what}</text>'
