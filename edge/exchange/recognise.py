@@ -88,13 +88,14 @@ class Known:
             Where the request is an operator's it is carried out by this: once per request.
         direct: a prepared copy may answer it without another look at the request (but for conditions).
         serve: gives the prepared copy that last did, while the memory keeps it: a head must not keep its bytes in use.
+        unchanged: the validators (ETag, and when last modified) of a copy to which the conditions last said "not modified".
         guard: who may pass here, and how often; None: everybody.
         derived: what it means for whom, where the origin is told who asks: see :mod:`edge.exchange.admission`.
     """
 
     __slots__ = (
         "answer", "ask", "asked", "changes", "derived", "direct", "door", "guard", "head", "origin", "pages", "pick", "route",
-        "serve", "way",
+        "serve", "unchanged", "way",
     )  # fmt: skip
 
     def __init__(
@@ -119,6 +120,7 @@ class Known:
             and ask.if_unmodified_since is None
         )
         self.serve: Callable[[], Serve | None] = _nothing
+        self.unchanged: tuple[bytes | None, float | None] | None = None
         self.guard: Guard | None = None
         self.derived: dict[tuple[Field, ...], Known] | None = None
 

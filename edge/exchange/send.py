@@ -92,11 +92,12 @@ def send_serve(
                 return prepared.status, prepared.length
             conn.send_whole(stream, prepared.wire_head(now_s), None)
             return prepared.status, 0
-        if (
-            ask.range is None
-            and prepared.status == 200
-            and not_modified(ask, prepared.etag, prepared.last_modified, serve.copy)
+        validators = prepared.etag, prepared.last_modified
+        if prepared.status == 200 and (
+            known.unchanged == validators or (ask.range is None and not_modified(ask, *validators, serve.copy))
         ):
+            if validators[1] is not None:  # else the copy's own date decided
+                known.unchanged = validators
             conn.send_whole(stream, prepared.wire_304(now_s), None)
             return 304, 0
     elif dress is None and cache_status is None and ask.simple and ask.method is Method.GET:

@@ -97,6 +97,22 @@ def test_a_head_gets_the_head(shelf):
     assert got.endswith(b"\r\n\r\n")
 
 
+def test_what_conditions_said_once_is_said_again_only_of_the_same_validators(desk):
+    """The verdict is remembered on the head, and a copy may change under it."""
+    desk.keep(DATED, BODY)
+    known = desk.known("/x", fields={"if-none-match": '"1"'})
+
+    def status():
+        conn, stream = connection()
+        return send_serve(conn, stream, known, desk.rooms.decide(known), desk.rooms.now_s)[0]
+
+    assert [304, 304] == [status(), status()]
+    desk.keep(DATED | {"etag": '"2"'}, BODY)
+    assert [200, 200] == [status(), status()]
+    desk.keep(DATED, BODY)
+    assert 304 == status()
+
+
 @pytest.mark.parametrize(
     "fields", [{"if-none-match": '"1"'}, {"if-none-match": 'W/"1", "2"'}, {"if-modified-since": -100}]
 )
