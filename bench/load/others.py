@@ -8,10 +8,11 @@ are left blank for it.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from servers import Edge, Nginx, NotHere, Server, output, program
+from servers import READY_S, Edge, Nginx, NotHere, Server, output, program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +49,12 @@ class Varnish(Server):
              "-p", "timeout_idle=300", "-p", "vcc_allow_inline_c=off"],
             [hitch, f"--config={self.configured('hitch.conf', 'hitch.conf')}"],
         ]  # fmt: skip
+
+    def between(self) -> None:
+        """Hitch will not start without the socket it is to pass everything on to."""
+        until = time.monotonic() + READY_S
+        while not (self.folder / "varnish.sock").exists() and time.monotonic() < until:
+            time.sleep(0.05)
 
     @classmethod
     def version(cls) -> str:
@@ -88,7 +95,10 @@ class TrafficServer(Server):
 
     @classmethod
     def version(cls) -> str:
-        return output(program("traffic_server", "trafficserver"), "--version").partition(" - (")[0]
+        return (
+            "Apache Traffic Server "
+            + output(program("traffic_server", "trafficserver"), "--version").rpartition(" - ")[2].partition(" ")[0]
+        )
 
 
 class Caddy(Server):

@@ -83,6 +83,7 @@ class Server:
                             stdin=subprocess.DEVNULL,
                         )
                     )
+                    self.between()
             until = time.monotonic() + READY_S
             while not self.answers():
                 if any(process.poll() is not None for process in self.processes) or time.monotonic() > until:
@@ -106,6 +107,9 @@ class Server:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
                 process.wait()
+
+    def between(self) -> None:
+        """Wait, after one of several programs was started, for what the next one needs."""
 
     def answers(self) -> bool:
         """Whether it replies, whatever it says: one that only accepts may have nobody behind it yet."""

@@ -4,7 +4,8 @@ The rooms a journey passes through, as one worker holds them, and the steps that
 One object per worker. It knows the order of the steps and nothing of sockets; its only shells are the store (memory
 mapped, microseconds) and the shared pages.
 
-Hot: :meth:`Rooms.decide`; ``bench/micro/decide.py``.
+Hot: :meth:`Rooms.decide`, 0.4 µs for what a head remembers, 21 µs when the copy must come from the store;
+``bench/micro/test_decide.py``.
 """
 
 from __future__ import annotations

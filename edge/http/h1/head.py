@@ -7,7 +7,7 @@ head's end, and does not read the body.
 Each head passes two readers, and either may refuse it: first one regular expression that takes only the grammar
 itself, then llhttp, which cuts it into fields. Reading everything once with our own expressions was as fast
 (2.9 µs against 2.5 µs for a browser's head), but a second opinion is worth having on what decides who sees what.
-Hot on a miss. Bench: bench/micro/test_http.py. Source: RFC 9112 §2–§5.
+Hot on a miss: 7 µs for a bare head, 20 for a browser's. Bench: bench/micro/test_http.py. Source: RFC 9112 §2–§5.
 """
 
 from __future__ import annotations
