@@ -323,8 +323,6 @@ def _balancing(parts: Parts) -> Iterator[Disagreement]:
     for key, sticky in parts.all(Sticky):
         if sticky.cookie is None and sticky != Sticky():
             yield Disagreement(key, "without a cookie nobody stays; expected cookie = ...", WARNING)
-        if ";" in sticky.path:
-            yield Disagreement((*key, "path"), "a cookie's path ends at a semicolon; expected it percent-encoded")
         if sticky.secret is not None and len(sticky.secret) < LEAST_SECRET:
             yield Disagreement(
                 (*key, "secret"), f"this can be guessed; expected {LEAST_SECRET} characters or more, made by chance"

@@ -164,6 +164,11 @@ class Chooser:
             server.health.tried(now_mono, self.pauses)
         return server
 
+    @property
+    def is_free(self) -> bool:
+        """Nothing binds a request to its server: it goes to another as well."""
+        return self._is_keyed is KeyedBy.NOTHING and self.bonds is None
+
     def is_exhausted(self, tried: AbstractSet[Server], now_mono: float) -> bool:
         """Return whether there is nobody left to try."""
         found = self.survey(now_mono)

@@ -556,7 +556,7 @@ class OriginExchange:
                 group.chooser.timed(attempt.served_by, now_mono - self._asked_mono, now_mono)
         if not attempt.has_link or not self._may_again(failure, attempt) or not group.spend(group.clock.mono()):
             raise fault
-        if failure in {"reset", "timeout"}:
+        if failure in {"reset", "timeout"} or (failure == "closed" and group.chooser.is_free):
             self.avoid = attempt.served_by
         was_whole = attempt.is_whole
         attempt.kill()

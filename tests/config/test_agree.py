@@ -341,3 +341,57 @@ def test_what_is_found_may_speak_tls():
     origin = '[origin.shop]\nservers_file = "s.toml"\n[origin.shop.tls]\nverify = false\n'
 
     assert said(LISTENER, ROUTE, origin) == []
+
+
+TWO = '[origin.shop]\nservers = ["http://10.0.0.1", "http://10.0.0.2"]\n'
+
+
+@pytest.mark.parametrize(
+    ("settings", "because"),
+    [
+        ('[origin.shop.health]\nbody = "x"\n', "without a path nobody is asked"),
+        ('[origin.shop.health]\npath = "/"\ninterval = "1s"\n', "the next check is due after 1s"),
+        ('[origin.shop.ejection]\nfailures = 0\npause = "2s"\n', "with failures = 0 nobody is left out"),
+        ('[origin.shop.ejection]\npause = "1m"\n', "this is longer than longest, 30s"),
+        ('[origin.shop.ejection]\non = ["503", "503"]\n', "'503' is named twice"),
+        ("[origin.shop.sticky]\nsecure = false\n", "without a cookie nobody stays"),
+        ('[origin.shop.sticky]\ncookie = "s"\nsecret = "short"\n', "this can be guessed"),
+        ('[origin.shop.sticky]\ncookie = "s"\nsame_site = "none"\nsecure = false\n', "browsers take no such cookie"),
+        ('hash_key = "path"\n', 'nothing is hashed with balance = "round_robin"'),
+        ("bounded_load = 1.5\n", 'nothing is hashed with balance = "round_robin"'),
+    ],
+)
+def test_settings_of_servers_that_contradict_each_other(settings, because):
+    (problem,) = said(LISTENER, TWO, settings, ROUTE)
+
+    assert because in problem
+
+
+@pytest.mark.parametrize(
+    ("rules", "because"),
+    [
+        ('on = ["503", "503"]', "'503' is named twice"),
+        ('methods = ["GET", "GET"]', "'GET' is named twice"),
+        ('retries = 0\non = ["503"]', "nothing is sent again here"),
+        ('hedge = "1s"', "origin 'shop' has one server, and no second to ask"),
+    ],
+)
+def test_rules_for_asking_again_that_contradict_each_other(rules, because):
+    (problem,) = said(LISTENER, REST, "[route.retry]\n", rules)
+
+    assert because in problem
+
+
+def test_backups_of_nobody():
+    (problem,) = said(LISTENER, '[origin.shop]\nservers = [{ url = "http://10.0.0.1", backup = true }]\n', ROUTE)
+
+    assert "every server is a backup" in problem
+
+
+def test_more_servers_than_the_node_can_know():
+    urls = ", ".join(f'"http://10.0.{at // 250}.{at % 250 + 1}"' for at in range(900))
+
+    assert any(
+        "there are 901 origins and servers" in line
+        for line in said(LISTENER, f"[origin.shop]\nservers = [{urls}]\n", ROUTE)
+    )

@@ -322,3 +322,85 @@ def test_times_by_status_are_sorted_and_shown_as_a_table():
     assert '{ 404 = "10s", 503 = "1s" }' == kind.show(value)
     assert "{}" == kind.show(())
     assert value == kind.read(tomllib.loads(f"x = {kind.show(value)}")["x"], BASE)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("20%", 0.2), ("0%", 0.0), (" 12.5 % ", 0.125), (1, 1.0), (0.25, 0.25)]
+)
+def test_a_share_is_a_part_of_a_whole(value, expected):
+    assert expected == kinds.Share().read(value, BASE)
+
+
+@pytest.mark.parametrize("value", ["20", "%", "-1%", "101%", 1.5, -0.1, True, [], "20 %%"])
+def test_what_is_no_share_is_refused(value):
+    assert "%" in refused(kinds.Share(), value) or "share" in refused(kinds.Share(), value)
+
+
+@given(st.integers(0, 1000))
+def test_a_share_is_shown_as_it_is_read(permille):
+    share = kinds.Share()
+
+    assert permille / 1000 == pytest.approx(share.read(tomllib.loads(f"x = {share.show(permille / 1000)}")["x"], BASE))
+
+
+def test_a_factor_is_a_number():
+    assert 1.25 == kinds.Factor().read(1.25, BASE)
+    assert 2.0 == kinds.Factor().read(2, BASE)
+    assert "1.25" == kinds.Factor().show(1.25)
+    for value in ("1.25", True, None):
+        assert "a number such as 1.25" in refused(kinds.Factor(), value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(200, (200, 200)), ("204", (204, 204)), ("200-299", (200, 299)), ("2xx", (200, 299))]
+)
+def test_statuses_are_one_or_some(value, expected):
+    kind = kinds.StatusRange()
+
+    assert expected == kind.read(value, BASE)
+    assert expected == kind.read(tomllib.loads(f"x = {kind.show(expected)}")["x"], BASE)
+
+
+@pytest.mark.parametrize("value", [99, 600, "299-200", "6xx", "2x", "", True, [], 200.0])
+def test_what_is_no_status_is_refused(value):
+    assert "expected" in refused(kinds.StatusRange(), value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("target", "target"),
+        ("path", "path"),
+        ("client", "client"),
+        ("header:X-User", "header:x-user"),
+        ("cookie:sid", "cookie:sid"),
+        ("query:page", "query:page"),
+    ],
+)
+def test_a_hash_key_names_what_is_hashed(value, expected):
+    assert expected == kinds.HashKey().read(value, BASE)
+
+
+@pytest.mark.parametrize("value", ["uri", "header:", "header:a b", "cookie:a;b", "query:a&b", "query:", "path:x", ":x"])
+def test_what_cannot_be_hashed_is_refused(value):
+    assert "is nothing to hash" in refused(kinds.HashKey(), value)
+
+
+@pytest.mark.parametrize("value", ["/healthz", "/a?b=c", "/%20"])
+def test_a_request_target_is_a_path_with_or_without_a_query(value):
+    assert value == kinds.RequestTarget().read(value, BASE)
+
+
+@pytest.mark.parametrize("value", ["healthz", "/a b", "/a#b", "/ä", "/a\r\nx: y"])
+def test_what_cannot_be_asked_for_is_refused(value):
+    assert "expected" in refused(kinds.RequestTarget(), value)
+
+
+@pytest.mark.parametrize("value", ["shop.example", "Shop.example:8080", "127.0.0.1", "[::1]", "[::1]:80"])
+def test_a_host_header_is_a_host_and_perhaps_a_port(value):
+    assert value == kinds.HostHeader().read(value, BASE)
+
+
+@pytest.mark.parametrize("value", ["shop example", "a:b", "a\r\nx: y", "http://a", "a/b"])
+def test_what_is_no_host_header_is_refused(value):
+    assert "is not a host" in refused(kinds.HostHeader(), value)
