@@ -339,7 +339,7 @@ def _retries(parts: Parts) -> Iterator[Disagreement]:
         yield from _twice((*key, "methods"), rules.methods)
         route = routes.get(key[:-1])
         origin = None if route is None else origins.get(route.origin)
-        if rules.hedge_s is not None and origin is not None and len(origin.servers) < 2:
+        if rules.hedge_s is not None and origin is not None and _is_alone(origin):
             yield Disagreement(
                 (*key, "hedge"), f"origin {origin.name!r} has one server, and no second to ask; expected two", WARNING
             )
@@ -347,6 +347,12 @@ def _retries(parts: Parts) -> Iterator[Disagreement]:
             yield Disagreement(
                 (*key, "retries"), "nothing is sent again here; expected more, or neither methods nor on", WARNING
             )
+
+
+def _is_alone(origin: Origin) -> bool:
+    """Whether there is one server, and no way by which others are found."""
+    found = origin.servers_file is not None or any(server.discover is not None for server in origin.servers)
+    return len(origin.servers) == 1 and not found
 
 
 def _twice(key: Key, names: tuple[str, ...]) -> Iterator[Disagreement]:

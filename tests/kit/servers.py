@@ -156,6 +156,10 @@ class Flow:
     answers: list[tuple[float, str]] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
 
+    def told(self) -> str:
+        """What became of those that failed."""
+        return f"{len(self.failures)} of {self.asked} failed: {Counter(self.failures).most_common(8)}"
+
     def shares(self, since: float, until: float) -> dict[str, float]:
         """Who gave which part of the replies in a stretch of time."""
         counts = Counter(name for at, name in self.answers if since <= at < until)
@@ -182,7 +186,7 @@ async def flow(port: int, *, rate: float, clients: int, expects: int = 200) -> A
                     if stream is None:
                         stream = await trio.open_tcp_stream("127.0.0.1", port)
                     await stream.send_all(request)
-                    status, body = await _reply(stream)
+                    status, body, why = await _reply(stream)
             except (OSError, trio.BrokenResourceError, trio.TooSlowError, EOFError) as error:
                 made.failures.append(repr(error))
                 if stream is not None:
@@ -191,7 +195,7 @@ async def flow(port: int, *, rate: float, clients: int, expects: int = 200) -> A
                 continue
             made.statuses[status] += 1
             if status != expects:
-                made.failures.append(f"{status} {body[:200]!r}")
+                made.failures.append(f"{status} {why}")
             else:
                 made.answers.append((trio.current_time(), body.decode("latin-1")))
         if stream is not None:
@@ -204,8 +208,8 @@ async def flow(port: int, *, rate: float, clients: int, expects: int = 200) -> A
         over = True
 
 
-async def _reply(stream: trio.SocketStream) -> tuple[int, bytes]:
-    """Read one reply that has a length."""
+async def _reply(stream: trio.SocketStream) -> tuple[int, bytes, str]:
+    """Read one reply that has a length; return its status, its body, and what the edge says about its origin."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = await stream.receive_some(65536)
@@ -219,7 +223,7 @@ async def _reply(stream: trio.SocketStream) -> tuple[int, bytes]:
         if not more:
             raise EOFError("closed within a reply")
         body += more
-    return int(head[9:12]), body
+    return int(head[9:12]), body, head.lower().partition(b"proxy-status:")[2].partition(b"\r\n")[0].decode("latin-1")
 
 
 if __name__ == "__main__":
