@@ -117,7 +117,7 @@ async def test_a_server_that_dies_hangs_or_is_slow_fails_no_request(node_at, rat
                 await trio.sleep(phase_s)
                 slowed.signal(signal.SIGUSR2)
                 await trio.sleep(1.0)
-                assert len(run.failures) == failures, run.told()
+                assert len(run.failures) == failures, f"{run.told()}\n{node.tail()}"
             metrics = await node.metrics()
         print(f"{run.asked} asked, {len(run.failures)} failed, {metrics['edge_origin_retries_total']:.0f} tried again")
 
