@@ -95,10 +95,7 @@ class TrafficServer(Server):
 
     @classmethod
     def version(cls) -> str:
-        return (
-            "Apache Traffic Server "
-            + output(program("traffic_server", "trafficserver"), "--version").rpartition(" - ")[2].partition(" ")[0]
-        )
+        return "Apache Traffic Server " + output(program("traffic_server", "trafficserver"), "--version").split()[2]
 
 
 class Caddy(Server):
