@@ -47,6 +47,7 @@ class Bypassed(Enum):
     ROUTE_OFF = "route-off"  # nothing is cached on its route
     ROUTE_HEADER = "route-header"  # it has a header field that passes the cache by on its route
     ROUTE_COOKIE = "route-cookie"  # it has a cookie that does
+    ROUTE_POLICY = "route-policy"  # the route's policy function has chosen another origin
 
 
 _METHODS: Final = {b"GET": Method.GET, b"HEAD": Method.HEAD}

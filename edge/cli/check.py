@@ -22,7 +22,7 @@ def run(path: Path) -> int:
     Returns:
         The exit code: 0 if it can be used, else 1.
     """
-    checked = check(path)
+    checked = check(path, tries_functions=True)
     for problem in checked.problems:
         print(problem)
     errors = sum(problem.severity is Severity.ERROR for problem in checked.problems)

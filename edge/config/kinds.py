@@ -26,6 +26,7 @@ _SIZE = re.compile(r"(\d{1,18})(?:\.(\d{1,6}))?\s*([A-Za-z]*)\Z")
 _SIZE_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
 _DECIMAL_SIZES = {"K", "KB", "M", "MB", "G", "GB", "T", "TB"}
 _TIME_PART = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)\s*")
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 _STATUS_RANGE = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?\Z|([1-5])xx\Z")
@@ -425,6 +426,17 @@ class Conditions(Kind):
 
     def _schema(self) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": {"type": "string"}}
+
+
+class FunctionName(Text):
+    """A function of Python's: ``module:function``."""
+
+    words = '"module:function"'
+
+    def _accept(self, value: str, base: Path) -> str:  # noqa: ARG002
+        if not _FUNCTION.fullmatch(value):
+            raise Unfit(f"{value!r} is no function's name; expected {self.words}")
+        return value
 
 
 class SplitKey(Text):

@@ -1156,6 +1156,22 @@ class Route:
     mirror: RouteMirror = setting(
         kinds.Table(RouteMirror), "Another origin that hears what this one is asked.", default=RouteMirror()
     )
+    policy: str | None = setting(
+        kinds.FunctionName(),
+        "A function of yours, module:function, that is asked about every request after all other rules: see edge/policy/verdict.py. "
+        "Its module is looked for beside this file first. What it fails on is refused with 500; replies are kept only "
+        "where the origin says public or s-maxage.",
+        default=None,
+        example='"rules:beta"',
+    )
+    policy_timeout_s: float = setting(
+        kinds.Time(),
+        "How long it may take. What takes longer is refused with 503, and holds one of a few threads until it ends.",
+        default=0.25,
+        name="policy_timeout",
+        least=0.001,
+        most=60.0,
+    )
     server_timing: bool = setting(
         kinds.Boolean(),
         "Tell clients by Server-Timing how long the origin took, and we: whoever may not know that should not be told.",

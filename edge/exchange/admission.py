@@ -10,6 +10,7 @@ rules has a :class:`Guard`, made once; each request to it makes a :class:`Visit`
     certificate, token, password, service
                    who asks; all of them, or with ``satisfy = "any"`` one
     rates          limits by user or claim
+    policy         an operator's function, which may answer, change what the origin is told, or choose another
     concurrency    how many are under way, for what the slow lane will carry
 
 Where somebody must be asked (a slow hash, keys that are not here, a service), the visit says so (:class:`Admit`), the slow
@@ -29,6 +30,7 @@ import dataclasses
 from copy import copy
 from typing import TYPE_CHECKING, Any, Final
 
+from edge.cache.ask import Bypassed
 from edge.exchange.decision import Admit, Answer, Serve
 from edge.exchange.guard import Guard, Providers, told_names
 from edge.exchange.limits import Limit
@@ -42,6 +44,7 @@ from edge.policy.cors import PREFIX, Cors
 from edge.policy.identity import Identity, claim, field_value, without
 from edge.policy.networks import Listed
 from edge.policy.rate import told as rates_told
+from edge.policy.verdict import Request, Ruling
 from edge.reply.dress import Dress
 from edge.reply.errors import error_reply
 
@@ -86,6 +89,7 @@ class Admission:
         self.slot = slot
         self.seldom = Seldom()
         self.told = told_names(config)
+        self.origins = config.origins
         self._config = config  # routes are known by identity: they must live as long as this
         self._guards: dict[int, Guard | None] = {}
         for at, route in enumerate(config.routes):
@@ -281,10 +285,66 @@ class Visit:
         if over is not None:
             return self._refused(over, now_wall)
         told = self._told()
+        if guard.program is not None:
+            found_out = guard.program.check(self)
+            if type(found_out) is Refused:
+                return self._refused(found_out, now_wall)
+            if type(found_out) is not Ruling:
+                assert not isinstance(found_out, Refused | Ruling)
+                self.asks = found_out
+                return Admit(self)
+            if found_out.reply is not None:
+                return self._responded(found_out.reply)
+            told = self._ruled(found_out, told)
         if told:
             self.known = derived(self.known, told)
         self._dress()
         return None
+
+    def request(self) -> Request:
+        """Return what an operator's function may see."""
+        head = self.known.asked
+        route = self.known.route
+        return Request(
+            head.method.decode("latin-1"),
+            head.scheme.decode(),
+            head.host.decode("latin-1"),
+            head.path.decode("latin-1"),
+            None if head.query is None else head.query.decode("latin-1"),
+            tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in head.fields),
+            self.address,
+            self.user(),
+            "" if route is None else route.label,
+        )
+
+    def _ruled(self, rule: Ruling, told: tuple[Field, ...]) -> tuple[Field, ...]:
+        """Carry out what a function has said of a request that may pass; return what the origin is told."""
+        known = self.known
+        if rule.removed or rule.origin is not None:
+            known = copy(known)
+            known.derived = None
+            known.serve = lambda: None
+            reask(known, clean(known.asked, rule.removed))
+        if rule.origin is not None and (known.origin is None or known.origin.name != rule.origin):
+            known.origin = self._admission.origins[rule.origin]
+            known.ask = dataclasses.replace(known.ask, bypass=Bypassed.ROUTE_POLICY)
+            known.direct = False
+        self.known = known
+        return (*(entry for entry in told if entry[0] not in rule.removed), *rule.told)
+
+    def _responded(self, reply: tuple[int, tuple[Field, ...], bytes]) -> Answer:
+        """Make the reply that a function has given."""
+        status, fields, body = reply
+        sent = [
+            *fields,
+            *((b"cache-control", b"no-store") for _ in range(all(name != b"cache-control" for name, _ in fields))),
+        ]
+        to_head = self.head.method == b"HEAD"
+        has_none = to_head or status == 204
+        framing = Framing.NONE if has_none else Framing.LENGTH
+        self._dress()
+        head = ReplyHead(status, sent, framing=framing, length=None if status == 204 else len(body))
+        return Answer(changed(self.known, head), b"" if has_none else body, detail="policy: answered")
 
     def _begin(self, now_mono: float, now_wall: float) -> Answer | None:
         """Go through what depends on the address and the head alone."""

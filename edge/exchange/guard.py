@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge.exchange.limits import limits_of
-from edge.exchange.proof import CertificateProvider, PasswordProvider, Provider, ServiceProvider, TokenProvider
+from edge.exchange.proof import CertificateProvider, PasswordProvider, Program, Provider, ServiceProvider, TokenProvider
 from edge.policy.cors import Cors
 from edge.policy.networks import Listed, NetworkTable, prefixes_of, read_networks
 
@@ -32,6 +32,7 @@ class Guard:
         early, late: limits that know the address alone, and limits that know who asks.
         cors: what pages of other sites may; None: nothing is said.
         certificate_told: what an origin is told of a certificate that was shown.
+        program: the operator's function that is asked last; None: there is none.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Guard:
         "late",
         "most_of_client",
         "networks",
+        "program",
         "providers",
         "route",
         "tag",
@@ -67,7 +69,9 @@ class Guard:
         if access.forward_auth is not None:
             self.providers.append(providers.services[access.forward_auth])
         self.is_any = access.satisfy == "any"
-        self.is_identified = bool(self.providers or told)
+        self.program = None if route.policy is None else Program(route, providers.folder)
+        # What a function says may depend on whatever it likes: nobody else may have the reply, but by the origin's word.
+        self.is_identified = bool(self.providers or told or self.program)
         self.early, self.late = limits_of(providers.rates, access.rates, tag)
         self.concurrency = access.concurrency
         self.most_of_client = access.client_concurrency
@@ -112,6 +116,7 @@ class Providers:
         self.tokens = {name: TokenProvider(settings) for name, settings in config.jwt.items()}
         self.services = {name: ServiceProvider(settings) for name, settings in config.forward_auth.items()}
         self.rates = config.rates
+        self.folder = config.source.resolve().parent
         self._tables: dict[Any, NetworkTable] = {}
 
     def networks(self, route: Route) -> NetworkTable | None:
@@ -189,6 +194,8 @@ def describe(guard: Guard, head: RequestHead, client: str, say: Callable[[str, s
         say("admit", f"at most {guard.concurrency} requests may be under way", "[route.access] concurrency")
     if guard.most_of_client is not None:
         say("admit", f"at most {guard.most_of_client} of each client", "[route.access] client_concurrency")
+    if guard.program is not None:
+        say("admit", f"the function {guard.program.name} decides", "[[route]] policy")
     if guard.is_identified:
         kept = "who asks matters here: a reply is kept only if the origin says public or s-maxage"
         say("admit", kept, "[route.access], RFC 9111 §3.5")

@@ -20,15 +20,19 @@ from cachetools import LRUCache
 from edge.policy.forward_auth import question_key
 from edge.policy.identity import Identity, field_value, fields_of, has
 from edge.policy.passwords import Passwords, credentials, read_users, user_of
+from edge.policy.program import find
+from edge.policy.verdict import Ruling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from pathlib import Path
 
     from edge.config.contents import Contents
-    from edge.config.tree import Basic, ForwardAuth, Jwt
+    from edge.config.tree import Basic, ForwardAuth, Jwt, Route
     from edge.exchange.admission import Visit
     from edge.message.head import Field, ReplyHead, RequestHead
     from edge.policy.tokens import Key, KeySet, Reason, Terms, Verified
+    from edge.policy.verdict import Request
 
 MOST_VERIFIED: Final = 4096
 """Credentials, tokens and answers of services that each provider remembers."""
@@ -88,7 +92,56 @@ class AskService:
     key: bytes
 
 
-Ask = AskPassword | AskKeys | AskService
+@dataclasses.dataclass(frozen=True, slots=True)
+class AskProgram:
+    """An operator's function must be called: a Ruling, or how it failed."""
+
+    program: Program
+    request: Request
+
+
+Ask = AskPassword | AskKeys | AskService | AskProgram
+
+
+class Program:
+    """
+    A route's policy function.
+
+    Args:
+        route: whose.
+        folder: where its module is looked for first.
+
+    Raises:
+        NoSuchFunction: it cannot be imported.
+    """
+
+    def __init__(self, route: Route, folder: Path) -> None:
+        assert route.policy is not None
+        self.name = route.policy
+        self.timeout_s = route.policy_timeout_s
+        self._function = find(route.policy, folder)
+
+    def call(self, request: Request) -> object:
+        """
+        Call it. In a thread: it may take its time.
+
+        Raises:
+            Exception: whatever it raises. One that wants to end the process is told that it cannot.
+        """
+        try:
+            return self._function(request)
+        except Exception:
+            raise
+        except BaseException as error:
+            raise RuntimeError(f"it raised {type(error).__name__}") from error
+
+    def check(self, visit: Visit) -> Ruling | Refused | Ask:
+        """Return what it has said of a request, or that it must be called."""
+        said = visit.take_said()
+        if said is NOTHING_SAID:
+            return AskProgram(self, visit.request())
+        assert isinstance(said, Ruling | Refused)
+        return said
 
 
 class Yes(NamedTuple):
@@ -98,7 +151,7 @@ class Yes(NamedTuple):
     user: str
 
 
-Said = bool | None | Yes | Refused
+Said = bool | None | Yes | Refused | Ruling
 """What was answered to an Ask."""
 
 NOTHING_SAID: Final = object()

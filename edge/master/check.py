@@ -18,6 +18,7 @@ from edge.config.problem import Problem, Severity
 from edge.config.tree import Admin, Certificate, Listener, OriginTls, Route
 from edge.exchange.access_flaws import access_flaws
 from edge.policy.operators import read_tokens
+from edge.policy.program import trial
 from edge.policy.shadow import shadows
 from edge.tls.certificates import survey
 from edge.tls.credentials import read_credentials
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from edge.config.load import Loaded
 
 
-def check(path: Path, *, clock: Clock = SYSTEM) -> Loaded:
+def check(path: Path, *, clock: Clock = SYSTEM, tries_functions: bool = False) -> Loaded:
     """
     Read the configuration at *path* and look at every file it names.
 
@@ -38,6 +39,7 @@ def check(path: Path, *, clock: Clock = SYSTEM) -> Loaded:
     Args:
         path: relative or not; problems name it as it is given here.
         clock: says whether certificates are in date.
+        tries_functions: policy functions are imported, each in a process of its own. The master, who may be root, does not.
 
     Returns:
         The tree and its warnings, or None in its place and every problem found.
@@ -56,6 +58,7 @@ def check(path: Path, *, clock: Clock = SYSTEM) -> Loaded:
             *_operators(loaded, named),
             *_shadowed_routes(loaded),
             *(loaded.problem(key, message) for key, message in access_flaws(loaded.parts)),
+            *(_functions(loaded, path) if tries_functions else ()),
         ]
     )
 
@@ -96,6 +99,15 @@ def _operators(loaded: Loaded, named: set[tuple[int, int]]) -> Iterator[Problem]
                 else getattr(error, "strerror", None) or error
             )
             yield loaded.problem(where, f"{admin.tokens} cannot be used: {why}")
+
+
+def _functions(loaded: Loaded, path: Path) -> Iterator[Problem]:
+    """Policy functions that cannot be imported, or called."""
+    for key, route in loaded.parts.all(Route):
+        if route.policy is not None:
+            why = trial(route.policy, path.resolve().parent)
+            if why is not None:
+                yield loaded.problem((*key, "policy"), why)
 
 
 def _shadowed_routes(loaded: Loaded) -> Iterator[Problem]:

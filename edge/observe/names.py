@@ -164,7 +164,7 @@ EXCHANGES_OPEN: Final = _one("edge_exchanges_open", Kind.GAUGE, "Exchanges in th
 TUNNELS_OPEN: Final = _one("edge_tunnels_open", Kind.GAUGE, "Tunnels (upgraded connections) open now.")
 
 # Admission.
-RULES: Final = ("network", "cors", "certificate", "jwt", "basic", "forward_auth", "rate", "concurrency")
+RULES: Final = ("network", "cors", "certificate", "jwt", "basic", "forward_auth", "rate", "concurrency", "policy")
 """What may refuse a request on its route."""
 
 REFUSED: Final = _each("edge_refused_total", "Requests that a route's rules refused, by rule.", "rule", RULES)
@@ -180,6 +180,16 @@ SUBREQUESTS: Final = _each(
 )
 PASSWORDS: Final = _each(
     "edge_passwords_verified_total", "Passwords verified by their slow hash.", "result", ("right", "wrong", "busy")
+)
+
+POLICIES: Final = _each(
+    "edge_policy_calls_total",
+    "Calls of policy functions, by what came of them.",
+    "result",
+    ("passed", "answered", "failed", "late", "busy"),
+)
+POLICY_SECONDS: Final = _histogram(
+    "edge_policy_seconds", "What policy functions took, the way to their thread included."
 )
 
 # The cache.

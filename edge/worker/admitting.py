@@ -12,17 +12,20 @@ from __future__ import annotations
 
 import logging
 import random
+import traceback
 from typing import TYPE_CHECKING, Final, assert_never
 
 import trio
 
 from edge.errors import Fault
-from edge.exchange.proof import BUSY_S, AskKeys, AskPassword, AskService, Refused, Yes
+from edge.exchange.proof import BUSY_S, AskKeys, AskPassword, AskProgram, AskService, Refused, Yes
 from edge.message.head import RequestHead
 from edge.observe import names
+from edge.observe.ledger import add_duration
 from edge.origin.request import origin_request
 from edge.policy import forward_auth
 from edge.policy.certificate import Shown
+from edge.policy.verdict import Ruling, Unusable, ruling
 
 if TYPE_CHECKING:
     from edge.clock import Clock
@@ -44,6 +47,9 @@ VERIFIERS: Final = 2
 WAITING: Final = 64
 """Passwords that wait for one of them, for about a second; more are told to come again."""
 
+PROGRAMS: Final = 16
+"""Threads for policy functions: they share one core with everything else, but may wait for something."""
+
 FETCH_S: Final = 10.0
 """How long a fetch of keys may take, and how long a request waits for one."""
 
@@ -63,6 +69,7 @@ class Admitting:
         self._admission = admission
         self._verifiers = trio.CapacityLimiter(VERIFIERS)
         self._verifying: dict[bytes, trio.Event] = {}
+        self._programs = trio.CapacityLimiter(PROGRAMS)
         self._fetchers = {
             provider.name: _Fetcher(provider) for provider in admission.providers.tokens.values() if provider.is_fetched
         }
@@ -103,6 +110,8 @@ class Admitting:
                 return await self._fetchers[ask.provider.name].wait()
             case AskService():
                 return await self._service(means, visit, ask)
+            case AskProgram():
+                return await self._program(means, ask)
             case _:
                 assert_never(ask)
 
@@ -135,6 +144,44 @@ class Admitting:
             mine.set()
         cells[names.PASSWORDS["right" if is_right else "wrong"]] += 1
         return is_right
+
+    # -- policy functions -----------------------------------------------------------------------------------
+
+    async def _program(self, means: Means, ask: AskProgram) -> Ruling | Refused:
+        """
+        Call an operator's function, in a thread of its own.
+
+        One that does not end keeps its thread; when all threads have one, every request that needs a function is refused, when
+        its time is over or at once, and no lane waits for any of it.
+        """
+        program, clock, cells = ask.program, means.clock, self._admission.cells
+        began_mono = clock.mono()
+        result, why, status = "late", f"nothing within {program.timeout_s:g}s", 503
+        found: Ruling | None = None
+        if self._programs.statistics().tasks_waiting >= WAITING:
+            result, why = "busy", f"{WAITING} requests wait for {PROGRAMS} threads already"
+        else:
+            with trio.move_on_after(program.timeout_s):
+                try:
+                    said = await trio.to_thread.run_sync(
+                        program.call, ask.request, limiter=self._programs, abandon_on_cancel=True
+                    )
+                    found = ruling(said)
+                    if found.origin is not None and found.origin not in self._admission.origins:
+                        raise Unusable(f"there is no origin {found.origin!r}")
+                    result = "passed" if found.reply is None else "answered"
+                except Unusable as unusable:
+                    found, result, why, status = None, "failed", str(unusable), 500
+                except Exception as error:  # noqa: BLE001 - whatever it raises is the function's, and told
+                    result, why, status = "failed", _last_line(error), 500
+            add_duration(clock.mono() - began_mono, names.POLICY_SECONDS, cells)
+        cells[names.POLICIES[result]] += 1
+        if found is not None:
+            return found
+        self._say(means, f"policy {program.name}", why, f"its requests are refused with {status}")
+        return Refused(
+            status, "policy", f"policy {program.name}: {why}", retry_after_s=BUSY_S if status == 503 else None
+        )
 
     # -- services -------------------------------------------------------------------------------------------
 
@@ -276,6 +323,13 @@ class _Fetcher:
                     raise ValueError(f"the reply to {settings.jwks_path} is longer than {jose.SET_BYTES >> 10} KiB")
                 return jose.read_set(body, settings.algorithms, is_local=False)
         raise ValueError(f"{settings.jwks_origin} has not answered within {FETCH_S:g}s")
+
+
+def _last_line(error: Exception) -> str:
+    """Say what was raised, and where."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" in {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"[:500]
 
 
 async def _body(ox: OriginExchange, reply: ReplyHead, most: int) -> bytes | None:

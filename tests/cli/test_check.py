@@ -78,3 +78,14 @@ def test_nothing_is_made_or_started(check, tmp_path):
     check(GOOD + '[cache]\npath = "cache"\n[log]\naccess = "log/access"\n[server]\npid_file = "run/pid"\n')
 
     assert [path.name for path in tmp_path.iterdir()] == ["edge.toml"]
+
+
+def test_a_policy_function_is_tried_where_it_stands(check, tmp_path):
+    (tmp_path / "rules_checked.py").write_text("def good(request): ...\n")
+    text = GOOD + '[origin.a]\nservers = ["http://127.0.0.1:1"]\n[[route]]\norigin = "a"\npolicy = "{}"\n'
+
+    assert check(text.format("rules_checked:good")) == (0, ["edge.toml: good"])
+    assert check(text.format("rules_checked:absent"))[1][0] == "edge.toml:8:10: rules_checked has no absent"
+    assert check(text.format("rules_checked"))[1][0].startswith(
+        "edge.toml:8:10: policy: 'rules_checked' is no function's name"
+    )

@@ -1,0 +1,100 @@
+"""
+Operators' policy functions: found by name, and called.
+
+A function is named ``module:function``. Its module is looked for beside the configuration file first, then where Python
+looks. It is imported by each worker for itself, after the fork and as whoever the worker runs as: never by the master, who may
+be root. A worker of a new generation imports it anew, so a reload is a reload of it, too.
+
+Does not know when a function is called, nor for how long it may run (:mod:`edge.worker.admitting`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from edge.policy.verdict import Request
+
+NAME: Final = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)")
+IMPORT_S: Final = 20.0
+"""How long a module may take to be imported when it is tried."""
+
+
+class NoSuchFunction(ValueError):  # noqa: N818 - it reads as what it is
+    """There is no such function, or none that could be called with a request; the text says why."""
+
+
+def find(name: str, folder: Path) -> Callable[[Request], object]:
+    """
+    Import a function.
+
+    Args:
+        name: ``module:function``.
+        folder: of the configuration file.
+
+    Raises:
+        NoSuchFunction: it cannot be imported, or called with one argument.
+    """
+    module_name, _, function_name = name.partition(":")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise NoSuchFunction(f"{module_name} cannot be imported: {type(error).__name__}: {error}") from error
+    function = getattr(module, function_name, None)
+    if function is None:
+        raise NoSuchFunction(f"{module_name} has no {function_name}")
+    if not callable(function):
+        raise NoSuchFunction(f"{name} is {type(function).__name__}, which cannot be called")
+    if inspect.iscoroutinefunction(function):
+        raise NoSuchFunction(f"{name} is a coroutine function; expected a plain one, which is called in a thread")
+    try:
+        inspect.signature(function).bind(None)
+    except (TypeError, ValueError) as error:
+        raise NoSuchFunction(f"{name} cannot be called with a request: {error}") from error
+    found: Callable[[Request], object] = function
+    return found
+
+
+def trial(name: str, folder: Path) -> str | None:
+    """
+    Import a function in a process of its own, and say what is wrong with it; None: nothing.
+
+    What it does to its process when it is imported does not happen to ours.
+    """
+    words = [sys.executable, "-m", "edge.policy.program", name, str(folder)]
+    try:
+        done = subprocess.run(  # noqa: S603 - ourselves, with the operator's own words
+            words, capture_output=True, text=True, timeout=IMPORT_S, check=False, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"{name} was not imported within {IMPORT_S:g}s"
+    if done.returncode == 0:
+        return None
+    return (done.stdout.strip() or done.stderr.strip() or f"ended with {done.returncode}").splitlines()[-1]
+
+
+def main(name: str, folder: Path) -> int:
+    """Try *name*; print what is wrong."""
+    try:
+        find(name, folder)
+    except NoSuchFunction as why:
+        print(str(why).splitlines()[0])
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    from pathlib import Path as _Path
+
+    sys.exit(main(sys.argv[1], _Path(sys.argv[2])))

@@ -1,0 +1,215 @@
+"""Operators' policy functions, told as journeys: what they see, what becomes of what they say, and of what they fail on."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import trio
+
+from edge.config.tree import Origin as OriginConfig
+from edge.config.tree import OriginServer, Route
+from edge.observe import names
+from tests.kit.origin import Origin, reply
+
+PAGE = reply(body=b"page", cache_control="public, max-age=60")
+
+
+class Rules:
+    """A module of an operator's, in memory: its functions may be changed while it is used."""
+
+    def __init__(self) -> None:
+        self.seen = []
+        self.go_on = threading.Event()
+
+    def install(self, monkeypatch, function) -> str:
+        from types import ModuleType
+
+        module = ModuleType("rules_of_a_test")
+
+        def rule(request):
+            self.seen.append(request)
+            return function(request)
+
+        module.rule = rule
+        monkeypatch.setitem(sys.modules, "rules_of_a_test", module)
+        return "rules_of_a_test:rule"
+
+
+@pytest.fixture
+def rules():
+    made = Rules()
+    yield made
+    made.go_on.set()
+
+
+def routes(policy: str, **more) -> tuple[Route, ...]:
+    return (Route(None, "/free", "shop"), Route(None, "/", "shop", policy=policy, name="ruled", **more))
+
+
+async def test_a_function_sees_the_head_and_lets_it_pass(edge_at, tmp_path: Path, monkeypatch, rules) -> None:
+    """Also where the cache has the reply; and not where another route is taken."""
+    from edge.policy.verdict import Pass
+
+    name = rules.install(monkeypatch, lambda _: Pass())
+    origin = Origin({b"/a?b=1": PAGE, b"/free": PAGE})
+    async with edge_at(tmp_path, origin=origin, routes=routes(name)) as edge:
+        client = await edge.client()
+        first = await client.get("/a?b=1", X_One="1")
+        second = await client.get("/a?b=1", X_One="1")
+        await client.get("/free")
+
+        assert (2, 0) == (edge.count(names.POLICIES["passed"]), edge.count(names.POLICIES["failed"]))
+    assert [b"page", b"page"] == [first.body, second.body]
+    assert second.get(b"cache-status").startswith(b"edge; hit")
+    assert 2 == len(rules.seen)
+    seen = rules.seen[0]
+    assert ("GET", "http", "shop.example", "/a", "b=1") == (
+        seen.method, seen.scheme, seen.host, seen.path, seen.query
+    )  # fmt: skip
+    assert ("192.0.2.7", "ruled", "1") == (seen.client, seen.route, seen.header("x-one"))
+
+
+async def test_a_function_may_answer(edge_at, tmp_path: Path, monkeypatch, rules) -> None:
+    """To HEAD without the body; and nobody keeps it."""
+    from edge.policy.verdict import Respond
+
+    name = rules.install(monkeypatch, lambda _: Respond(403, "closed", {"X-Why": "late"}))
+    origin = Origin({b"/": PAGE})
+    async with edge_at(tmp_path, origin=origin, routes=routes(name)) as edge:
+        client = await edge.client()
+        got = await client.get("/")
+        head = await client.get("/", method="HEAD")
+
+        assert 2 == edge.count(names.POLICIES["answered"])
+    assert (403, b"closed", b"late", b"no-store") == (
+        got.status, got.body, got.get(b"x-why"), got.get(b"cache-control")
+    )  # fmt: skip
+    assert (403, b"", b"6") == (head.status, head.body, head.get(b"content-length"))
+    assert [] == origin.asked
+
+
+async def test_a_function_changes_what_the_origin_is_told_and_the_cache_knows(
+    edge_at, tmp_path: Path, monkeypatch, rules
+) -> None:
+    """A copy for one audience is not another's, where the origin says that it varies by it; the client's own word is taken off."""
+    from edge.policy.verdict import Pass
+
+    name = rules.install(
+        monkeypatch,
+        lambda request: Pass(set_headers={"X-Audience": request.header("x-beta") or "all"}, remove_headers=("Cookie",)),
+    )
+    page = reply(body=b"page", cache_control="public, max-age=60", vary="X-Audience")
+    origin = Origin({b"/": page})
+    async with edge_at(tmp_path, origin=origin, routes=routes(name)) as edge:
+        client = await edge.client()
+        for beta in ("1", "2", "1"):
+            await client.get("/", X_Beta=beta, X_Audience="forged", Cookie="a=1")
+
+    assert [b"1", b"2"] == [asked.get(b"x-audience") for asked in origin.asked]
+    assert [None, None] == [asked.get(b"cookie") for asked in origin.asked]
+
+
+async def test_a_reply_is_kept_only_where_its_origin_says_that_it_is_for_all(
+    edge_at, tmp_path: Path, monkeypatch, rules
+) -> None:
+    """The function may go by whatever it likes, of which the cache knows nothing."""
+    from edge.policy.verdict import Pass
+
+    name = rules.install(monkeypatch, lambda request: Pass(set_headers={"X-Tier": request.header("x-tier") or ""}))
+    origin = Origin({b"/": reply(body=b"page", cache_control="max-age=60")})
+    async with edge_at(tmp_path, origin=origin, routes=routes(name)) as edge:
+        client = await edge.client()
+        for tier in ("1", "2"):
+            await client.get("/", X_Tier=tier)
+
+    assert [b"1", b"2"] == [asked.get(b"x-tier") for asked in origin.asked]
+
+
+async def test_another_origin_is_asked_past_the_cache(edge_at, tmp_path: Path, monkeypatch, rules) -> None:
+    """What it says is never given to those who were not sent there, nor the other way round."""
+    from edge.policy.verdict import Pass
+
+    name = rules.install(monkeypatch, lambda request: Pass(origin="beta" if request.header("x-beta") else None))
+    origin, other = Origin({b"/": PAGE}), Origin({b"/": reply(body=b"beta", cache_control="public, max-age=60")})
+    async with trio.open_nursery() as nursery:
+        await nursery.start(origin.serve)
+        await nursery.start(other.serve)
+        origins = {
+            name: OriginConfig(name, (OriginServer(f"http://127.0.0.1:{one.port}"),))
+            for name, one in (("shop", origin), ("beta", other))
+        }
+        async with edge_at(tmp_path, origin=origin, origins=origins, routes=routes(name)) as edge:
+            client = await edge.client()
+            said = [(await client.get("/", **fields)).body for fields in ({"X_Beta": "1"}, {}, {"X_Beta": "1"}, {})]
+        nursery.cancel_scope.cancel()
+
+    assert [b"beta", b"page", b"beta", b"page"] == said
+    assert (1, 2) == (len(origin.asked), len(other.asked))
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (lambda _: 1 / 0, "ZeroDivisionError: division by zero in"),
+        (lambda _: None, "it returned NoneType"),
+        (
+            lambda _: __import__("edge.policy.verdict").policy.verdict.Pass(origin="nowhere"),
+            "there is no origin 'nowhere'",
+        ),
+        (lambda _: (_ for _ in ()).throw(SystemExit(1)), None),
+    ],
+    ids=["raises", "says-nothing", "unknown-origin", "exits"],
+)
+async def test_a_function_that_fails_is_a_500_and_told(
+    edge_at, tmp_path: Path, monkeypatch, rules, caplog, function, why
+) -> None:
+    """It costs its own request, and is said once a minute."""
+    name = rules.install(monkeypatch, function)
+    async with edge_at(tmp_path, origin=Origin({b"/free": PAGE}), routes=routes(name)) as edge:
+        client = await edge.client()
+        got = [(await client.get("/")).status for _ in range(2)]
+        free = await client.get("/free")
+        entries = await edge.settled(3)
+
+        assert 2 == edge.count(names.POLICIES["failed"])
+        assert 0 == edge.count(names.BUGS)
+    assert ([500, 500], 200) == (got, free.status)
+    told = [
+        record.getMessage() for record in caplog.records if "policy rules_of_a_test:rule failed" in record.getMessage()
+    ]
+    assert 1 == len(told)
+    assert why is None or (why in told[0] and why in entries[0][13])
+
+
+async def test_functions_that_hang_hold_threads_and_nothing_else(edge_at, tmp_path: Path, monkeypatch, rules) -> None:
+    """Refused when their time is over; hits and other routes go on; once they end, all is as before."""
+    from edge.policy.verdict import Pass
+    from edge.worker.admitting import PROGRAMS
+
+    def hangs(request):
+        if request.path == "/hang":
+            rules.go_on.wait(20)
+        return Pass()
+
+    name = rules.install(monkeypatch, hangs)
+    origin = Origin({b"/free": PAGE, b"/": PAGE})
+    async with edge_at(tmp_path, origin=origin, routes=routes(name, policy_timeout_s=0.2)) as edge:
+        clients = [await edge.client() for _ in range(PROGRAMS)]
+        for client in clients:
+            await client.ask("/hang")
+        with trio.fail_after(10):
+            late = [await client.reply() for client in clients]
+            client = await edge.client()
+            refused = await client.get("/")
+            free = await client.get("/free")
+            rules.go_on.set()
+            while (again := await client.get("/")).status != 200:
+                await trio.sleep(0.01)
+
+        assert PROGRAMS + 1 <= edge.count(names.POLICIES["late"])
+    assert {503} == {one.status for one in late}
+    assert b"1" == late[0].get(b"retry-after")
+    assert (503, 200, b"page") == (refused.status, free.status, again.body)
