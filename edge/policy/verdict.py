@@ -83,7 +83,7 @@ class Pass:
         origin: who is asked instead of the route's; None: the route's. What another is asked passes the cache by.
     """
 
-    set_headers: Mapping[str, str] = field(default=NOTHING)
+    set_headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     remove_headers: tuple[str, ...] = ()
     origin: str | None = None
 
@@ -101,7 +101,7 @@ class Respond:
 
     status: int
     body: str | bytes = b""
-    headers: Mapping[str, str] = field(default=NOTHING)
+    headers: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
 Verdict = Pass | Respond
