@@ -42,6 +42,15 @@ def shared_memory_ends_with_the_test(monkeypatch: pytest.MonkeyPatch) -> Iterato
                 os.close(fd)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked ``long``, in a file that is named too, unless ``-m`` has something to say of it."""
+    if "long" in config.getoption("markexpr"):
+        return
+    if left_out := [item for item in items if item.get_closest_marker("long")]:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]

@@ -2,8 +2,8 @@
 One piece of memory that every process sees.
 
 A page is made before the fork and inherited. Behind it stands a memfd, so that ``USR2`` can hand the same page to
-the program that follows; workers never need the descriptor, only the mapping. It knows nothing of what is
-written to it. A page lives until its process ends: views of it are held in hot paths and are never released.
+the program that follows; workers keep the descriptors of those pages only in which they lock records, and need no more than
+the mapping of the others. It knows nothing of what is written to it. A page lives until its process ends: views of it are held in hot paths and are never released.
 """
 
 from __future__ import annotations

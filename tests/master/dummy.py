@@ -4,7 +4,7 @@ A master with a worker that needs no trio and no TLS, for tests with real proces
 Run as a program: ``python -m tests.master.dummy CONFIG``. A client sends one line and gets one back:
 
     who                 "PID PLACE GENERATION SLOT UID"
-    fds                 the numbers of the open descriptors
+    fds                 what the open descriptors are, a word each
     hang                the worker's loop stops turning; no answer
     abort               the worker is killed by SIGKILL; no answer
     exit N              it leaves unasked
@@ -88,7 +88,8 @@ class Life:
             case ["who"]:
                 said = f"{os.getpid()} {heritage.place} {heritage.generation} {heritage.slot} {os.getuid()}"
             case ["fds"]:
-                said = " ".join(os.listdir("/proc/self/fd"))
+                with os.scandir("/proc/self/fd") as listing:
+                    said = " ".join(os.readlink(fd).split()[0] for fd in listing)
             case ["hang"]:
                 time.sleep(1000)
             case ["abort"]:

@@ -28,10 +28,15 @@ def test_systemd_hears_that_we_are_ready_when_every_worker_is(edge):
 
 def test_a_worker_has_what_its_heritage_names_and_nothing_else(edge):
     edge.start().ready()
-    fds = {int(fd) for fd in edge.ask("fds").split()}
-    bells = 64
-    besides = len(fds) - bells
+    fds = edge.ask("fds").split()
+    bells = [fd for fd in fds if "eventfd" in fd]
+    pages = [fd for fd in fds if fd.startswith("/memfd:")]
 
+    assert len(bells) == 64
+    assert sorted(pages) == ["/memfd:edge-fleet", "/memfd:edge-notices"], (
+        "records are locked in these; others are mapped"
+    )
+    besides = len(fds) - len(bells) - len(pages)
     assert besides <= 3 + 1 + 1 + 1 + 1 + 1, "standard three, channel, queue, log, this client, the listing itself"
 
 
