@@ -99,6 +99,7 @@ BYPASSED_BY: Final = {
     Bypassed.ROUTE_OFF: "[route.cache] enabled",
     Bypassed.ROUTE_HEADER: "[route.cache] bypass_headers",
     Bypassed.ROUTE_COOKIE: "[route.cache] bypass_cookies",
+    Bypassed.ROUTE_POLICY: "[[route]] policy",
 }
 """Where it is written that the cache is not asked."""
 
