@@ -389,3 +389,69 @@ async def test_a_forged_cookie_is_like_none():
 
         assert 2 == len({one[2].server for one in found})
         assert all(one[2].set_cookie() for one in found)
+
+
+# -- what the configuration says of the choice ----------------------------------------------------------------
+
+
+async def test_a_header_may_be_the_key_and_a_load_may_be_bounded():
+    """A user stays with a server; a user whom everybody asks for is spread over both."""
+    async with ScriptedOrigin(polite).open() as a, ScriptedOrigin(polite).open() as b:
+        keyed = origins_of(a.url, b.url, balance="consistent_hash", hash_key="header:x-user")
+        bounded = origins_of(a.url, b.url, balance="consistent_hash", hash_key="header:x-user", bounded_load=1.25)
+        ann = [(b"x-user", b"ann")]
+        asked = {(await fetch(keyed, request(fields=ann)))[2].server for _ in range(4)}
+        others = {(await fetch(keyed, request(fields=[(b"x-user", b"%d" % at)])))[2].server for at in range(20)}
+        assert (1, 2) == (len(asked), len(others))
+
+        seen = set()
+        for origins, expected in ((keyed, 1), (bounded, 2)):
+            seen.clear()
+            async with trio.open_nursery() as nursery:
+                gate = trio.Event()
+
+                async def hold(origins=origins, gate=gate):
+                    async with origins.exchange("shop", request(fields=ann)) as exchange:
+                        seen.add(exchange.server)
+                        await gate.wait()
+
+                for _ in range(8):
+                    nursery.start_soon(hold)
+                await wait_all_tasks_blocked()
+                while sum(server.pool.lent for server in origins.groups["shop"].servers) < 8:
+                    await trio.sleep(0.001)
+                gate.set()
+            assert expected == len(seen)
+
+
+async def test_a_backup_is_asked_while_nobody_else_can_be(autojump_clock):
+    async with ScriptedOrigin(says(b"a")).open() as a, ScriptedOrigin(says(b"b")).open() as b:
+        shop = Origin("shop", (OriginServer(a.url), OriginServer(b.url, backup=True)))
+        (one, _), _ = node_of({"shop": shop})
+        first = one.groups["shop"].servers[0]
+        assert {b"a"} == {(await fetch(one))[1] for _ in range(4)}
+        first.health.obey(Order.DISABLED, trio.current_time())
+        assert {b"b"} == {(await fetch(one))[1] for _ in range(4)}
+        first.health.obey(Order.ENABLED, trio.current_time())
+        assert {b"a"} == {(await fetch(one))[1] for _ in range(4)}
+
+
+async def test_the_quicker_server_gets_more_and_workers_share_what_they_have_measured(autojump_clock):
+    async def slow(peer):
+        while await peer.head():
+            await trio.sleep(1)
+            await peer.answer(b"slow")
+
+    async def quick(peer):
+        while await peer.head():
+            await trio.sleep(0.1)
+            await peer.answer(b"quick")
+
+    async with ScriptedOrigin(slow).open() as a, ScriptedOrigin(quick).open() as b:
+        shop = Origin("shop", (OriginServer(a.url), OriginServer(b.url)), balance="least_time")
+        (one, other), _ = node_of({"shop": shop})
+        both = [(await fetch(one))[1] for _ in range(2)]
+        told = [(await fetch(other))[1] for _ in range(6)]
+
+    assert {b"slow", b"quick"} == set(both)
+    assert [b"quick"] * 6 == told
