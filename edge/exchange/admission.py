@@ -205,6 +205,7 @@ class Visit:
         "_begun",
         "_debts",
         "_held",
+        "_is_charged",
         "_refusals",
         "address",
         "asks",
@@ -236,6 +237,7 @@ class Visit:
         self.dress: Dress | None = None
         self._at = 0
         self._begun = False
+        self._is_charged = False
         self._refusals: list[Refused] = []
         self._debts: list[tuple[Limit, int]] = []
         self._held: list[Seat] = []
@@ -281,9 +283,11 @@ class Visit:
                 return Admit(self)
         if self._refusals:
             return self._refused(_strongest(self._refusals), now_wall)
-        over = self._limited(guard.late, now_mono)
-        if over is not None:
-            return self._refused(over, now_wall)
+        if not self._is_charged:  # an operator's function may have to be asked, and then this is passed twice
+            self._is_charged = True
+            over = self._limited(guard.late, now_mono)
+            if over is not None:
+                return self._refused(over, now_wall)
         told = self._told()
         if guard.program is not None:
             found_out = guard.program.check(self)

@@ -19,6 +19,7 @@ from edge.exchange.proof import AskKeys, AskPassword, AskService, Yes
 from edge.message.head import RequestHead
 from edge.observe import names
 from edge.policy.certificate import Shown
+from edge.policy.verdict import Ruling
 from tests.exchange.kit import Desk
 
 HASH = "$2b$04$5mMYJHqXkAtWzSRpGxZ/o.VtSEUY/BRj7kLH2wTtWxGv5Io3LvCUe"
@@ -327,3 +328,22 @@ def test_a_reload_takes_up_what_has_changed_in_a_file(tmp_path: Path) -> None:
 
     assert before != read()
     assert b"secret" not in repr(dataclasses.replace(before[0], data=b"secret")).encode()
+
+
+def test_a_limit_by_user_is_charged_once_though_a_function_is_asked_after_it() -> None:
+    """The visit passes the limits again when the function has answered."""
+    at = desk(RouteAccess(rates=("user",), forward_auth="ask"))
+    one = visit(at)
+    go(one, at)
+    one.said = Yes((), "ada")
+    rulings: list[object] = [AskKeys(None), Ruling()]  # type: ignore[arg-type] - any Ask will do
+
+    class Program:
+        def check(self, asked: Visit) -> object:
+            return rulings.pop(0)
+
+    one.guard.program = Program()  # type: ignore[assignment]
+
+    assert Admit(one) == go(one, at)
+    assert None is go(one, at)
+    assert b'"user";r=0;t=60' == dict(one.dress.fields)[b"ratelimit"]
