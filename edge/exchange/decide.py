@@ -61,12 +61,16 @@ def fetch_for(known: Known, found: Stale | Miss, slice_bytes: int = 0) -> Fetch:
         has_validator = copy.etag is not None or copy.last_modified is not None
         aim = Aim.REFRESH if has_validator else Aim.WHOLE
         return Fetch(aim, found.fwd, stale=found, shared=True, part=_part(known, slice_bytes))
+    if not found.others:
+        return Fetch(
+            Aim.WHOLE, found.fwd, shared=True, part=_part(known, slice_bytes) if ask.range is not None else None
+        )
     others = tuple(copy for copy in found.others if copy.etag is not None)
     if ask.policy is not None and ask.policy.selects:
         # It is the operator who tells them apart: an origin that does not may give all of them one tag.
         others = ()
     aim = Aim.REFRESH if others else Aim.WHOLE
-    return Fetch(aim, found.fwd, others=others or (), shared=True, part=_part(known, slice_bytes))
+    return Fetch(aim, found.fwd, others=others, shared=True, part=_part(known, slice_bytes))
 
 
 def _part(known: Known, slice_bytes: int) -> Span | None:
