@@ -209,7 +209,7 @@ def _refusal(ask: Ask, reply: ReplyHead, cc: CacheControl) -> Unstored | None:
     status = reply.status
     if ask.method is not Method.GET and not (ask.name == b"POST" and b"content-location" in reply.index):
         return Unstored.METHOD
-    if ask.method is not Method.GET and ask.policy is not None:
+    if ask.method is not Method.GET and (ask.policy is not None or ask.bypass is not Bypassed.METHOD):
         return Unstored.METHOD
     if ask.method is Method.GET and ask.bypass is not None:
         return _PASSED.get(ask.bypass, Unstored.ROUTE)

@@ -213,3 +213,27 @@ async def test_functions_that_hang_hold_threads_and_nothing_else(edge_at, tmp_pa
     assert {503} == {one.status for one in late}
     assert b"1" == late[0].get(b"retry-after")
     assert (503, 200, b"page") == (refused.status, free.status, again.body)
+
+
+async def test_what_another_origin_answers_to_a_post_is_in_nobodys_cache(
+    edge_at, tmp_path: Path, monkeypatch, rules
+) -> None:
+    """Not even where it says that it is the page itself: the page is another origin's."""
+    from edge.policy.verdict import Pass
+
+    name = rules.install(monkeypatch, lambda request: Pass(origin="beta" if request.method == "POST" else None))
+    said = reply(body=b"of beta", cache_control="public, max-age=60", content_location="/page")
+    beta, shop = Origin({b"/page": said}), Origin({b"/page": PAGE})
+    async with trio.open_nursery() as nursery:
+        for origin in (beta, shop):
+            await nursery.start(origin.serve)
+        origins = {
+            which: OriginConfig(which, (OriginServer(f"http://127.0.0.1:{origin.port}"),))
+            for which, origin in (("shop", shop), ("beta", beta))
+        }
+        async with edge_at(tmp_path, origin=shop, origins=origins, routes=routes(name)) as edge:
+            client = await edge.client()
+            posted = await client.get("/page", method="POST", Content_Length="0")
+            got = await client.get("/page")
+        nursery.cancel_scope.cancel()
+    assert (b"of beta", b"page") == (posted.body, got.body)
