@@ -328,7 +328,7 @@ async def _answered(means: Means, errand: Errand) -> None:
             return
     if store is not None and request.method is Method.HEAD and request.bypass is None:
         hear_head(means, errand)
-    verdict = weigh(means, errand)
+    verdict = weigh(means, errand) if errand.verdict is None else errand.verdict
     if not isinstance(verdict, NotStored):
         await keep(means, errand, verdict)
         return

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     import trio
 
+    from edge.cache.copy import Copy
+    from edge.cache.storing import NotStored
     from edge.clock import Clock
     from edge.exchange.decision import Decision, Fetch
     from edge.exchange.rooms import Rooms
@@ -83,6 +85,7 @@ class Errand:
         asked_mono, asked_wall: when it was asked.
         is_answered: its final head has come: ``reply`` may be looked at.
         pieces: of its body that have been read already.
+        verdict: whether it may be kept, where that has been weighed: weighing counts the fetch.
     """
 
     x: Exchange
@@ -94,6 +97,7 @@ class Errand:
     is_answered: bool = False
     reply: ReplyHead = field(init=False)
     pieces: Sequence[bytes] = ()
+    verdict: Copy | NotStored | None = None
 
     def bound(self) -> AbstractContextManager[None]:
         """End with the client from here on; a fetch that was the client's own from the start does so already."""

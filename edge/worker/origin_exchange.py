@@ -403,8 +403,9 @@ class OriginExchange:
         self.attempt.release()
 
     def kill(self) -> None:
-        """Done: the connection is closed. May be called twice."""
-        self.attempt.kill()
+        """Done: the connection is closed. May be called twice, and before there is one."""
+        if self._is_begun:
+            self.attempt.kill()
 
     # -- without waiting, and without a task ------------------------------------------------------------------
 

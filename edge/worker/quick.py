@@ -64,7 +64,7 @@ class Quick:
         self._slow = slow
 
     def take(self, x: Exchange, plan: Fetch) -> bool:
-        """Ask for *x* if that is simple; False: it is untouched."""
+        """Ask for *x* if that is simple; False: it is untouched. What goes wrong here is raised, and nothing is held then."""
         if plan.stale is not None or plan.others or plan.part is not None or x.head.framing is not Framing.NONE:
             return False
         if x.known.ask.method is not Method.GET or plan.aim is Aim.REFRESH or plan.part is not None:
@@ -82,12 +82,21 @@ class Quick:
                 return False
             means.cells[names.FLIGHTS] += 1
         x.outcome = plan.fwd.value
-        errand = begin(means, x, plan, flight)
-        if errand.ox.ask_nowait(self._heard, errand):
-            self.asked[x] = errand
-            x.gone = self._gone
-        else:
-            self._slow.go_on(errand)
+        errand = None
+        try:
+            errand = begin(means, x, plan, flight)
+            if errand.ox.ask_nowait(self._heard, errand):
+                self.asked[x] = errand
+                x.gone = self._gone
+            else:
+                self._slow.go_on(errand)
+        except BaseException:
+            if errand is not None:
+                errand.ox.kill()
+            if flight is not None and means.flights is not None:
+                flight.end(State.OVER)
+                means.flights.touch_down(flight)
+            raise
         return True
 
     def close(self) -> None:
@@ -140,9 +149,13 @@ class Quick:
     def _answer(self, errand: Errand) -> bool:
         """Answer if the reply is here and simple; False: a task has to."""
         means, x, ox = self._means, errand.x, errand.ox
+        del self.asked[x]  # a 1xx that is passed on may find the client gone: nothing of this is to end under our hands
         try:
             reply = ox.reply_nowait(self._heard, errand)
             if reply is None:
+                if x.is_given_up and errand.flight is None:
+                    return False
+                self.asked[x] = errand
                 return True
             errand.reply = reply
             note(means, errand)
@@ -152,7 +165,7 @@ class Quick:
             return False
         if x.is_given_up:
             return False
-        verdict = weigh(means, errand)
+        verdict = errand.verdict = weigh(means, errand)
         if isinstance(verdict, NotStored):
             eligible, coding, _ = coding_of(means, errand)
             if coding != IDENTITY:

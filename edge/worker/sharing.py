@@ -94,15 +94,19 @@ def _patience(known: Known) -> int:
 async def go_on(means: Means, errand: Errand) -> None:
     """Carry on, in a task, what was begun without one (:mod:`~edge.worker.quick`)."""
     flight = errand.flight
-    if flight is None:
-        with errand.x.bound():
-            await carry(means, errand)
-        return
-    assert means.flights is not None
     try:
-        await carry(means, errand)
+        if flight is not None:
+            await carry(means, errand)
+        else:
+            with (
+                errand.x.bound()
+            ):  # where nothing is carried if the client has left since: its connection is lent all the same
+                await carry(means, errand)
     finally:
-        _end(means.flights, flight)
+        errand.ox.kill()
+        if flight is not None:
+            assert means.flights is not None
+            _end(means.flights, flight)
 
 
 async def refresh_behind(means: Means, known: Known, plan: Fetch) -> None:

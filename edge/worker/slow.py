@@ -32,6 +32,7 @@ Invariant: one task carries an exchange at a time, and the one that carries its 
 from __future__ import annotations
 
 import logging
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, assert_never
 
@@ -140,7 +141,11 @@ class SlowLane:
             if way is not None and way.body_bytes is not None:
                 exchange.session.conn.limit_body(exchange.stream, way.body_bytes)
         is_counted = exchange.visit is not None and not exchange.visit.is_uncounted
-        if is_quick and type(decision) is Fetch and not is_counted and self.quick.take(exchange, decision):
+        try:
+            if is_quick and type(decision) is Fetch and not is_counted and self.quick.take(exchange, decision):
+                return
+        except Exception as error:  # noqa: BLE001 - an error of our own costs this exchange, and is told where others are
+            self.nursery.start_soon(self._carry, exchange, exchange.leg, partial(_raise, error))
             return
         self._cells[names.SLOW_LANE] += 1
         self.nursery.start_soon(self._carry, exchange, exchange.leg, lambda: self._walk(exchange, decision))
@@ -295,6 +300,10 @@ class SlowLane:
             )
         )
         session.settled()
+
+
+async def _raise(error: Exception) -> None:
+    raise error
 
 
 async def _nothing_more() -> None:
