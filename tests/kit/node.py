@@ -253,13 +253,15 @@ class Node:
         """Connect until each of *pids* has *each* connections; return them in that order."""
         found: dict[int, list[Caller]] = {pid: [] for pid in pids}
         with trio.fail_after(LONG_S):
-            while any(len(callers) < each for callers in found.values()):
-                caller = await self.client(tls=tls)
-                holder = self.holder(caller.port)
-                if len(found.get(holder, [None] * each)) < each:
-                    found[holder].append(caller)
-                else:
-                    await caller.aclose()
+            while missing := sum(max(each - len(callers), 0) for callers in found.values()):
+                made = [await self.client(tls=tls) for _ in range(missing)]
+                holders = self.holders()  # once for all of them: it reads through every connection of the machine
+                for caller in made:
+                    holder = holders.get(caller.port, 0)
+                    if len(found.get(holder, [None] * each)) < each:
+                        found[holder].append(caller)
+                    else:
+                        await caller.aclose()
         return [found[pid] for pid in pids]
 
     def holder(self, client_port: int) -> int:
