@@ -36,6 +36,7 @@ from edge.exchange.guard import Guard, Providers, told_names
 from edge.exchange.limits import Limit
 from edge.exchange.proof import BUSY_S, NOTHING_SAID, Ask, Refused
 from edge.exchange.wording import changed
+from edge.message.dates import format_date
 from edge.message.head import Framing, ReplyHead
 from edge.message.headers import tokens
 from edge.observe import names
@@ -298,7 +299,7 @@ class Visit:
                 self.asks = found_out
                 return Admit(self)
             if found_out.reply is not None:
-                return self._responded(found_out.reply)
+                return self._responded(found_out.reply, now_wall)
             told = self._ruled(found_out, told)
         if told:
             self.known = derived(self.known, told)
@@ -336,15 +337,14 @@ class Visit:
         self.known = known
         return (*(entry for entry in told if entry[0] not in rule.removed), *rule.told)
 
-    def _responded(self, reply: tuple[int, tuple[Field, ...], bytes]) -> Answer:
+    def _responded(self, reply: tuple[int, tuple[Field, ...], bytes], now_wall: float) -> Answer:
         """Make the reply that a function has given."""
         status, fields, body = reply
-        sent = [
-            *fields,
-            *((b"cache-control", b"no-store") for _ in range(all(name != b"cache-control" for name, _ in fields))),
-        ]
-        to_head = self.head.method == b"HEAD"
-        has_none = to_head or status == 204
+        said = {name for name, _ in fields}
+        sent = [(b"date", format_date(now_wall)), *fields]
+        if b"cache-control" not in said:
+            sent.append((b"cache-control", b"no-store"))
+        has_none = self.head.method == b"HEAD" or not body
         framing = Framing.NONE if has_none else Framing.LENGTH
         self._dress()
         head = ReplyHead(status, sent, framing=framing, length=None if status == 204 else len(body))

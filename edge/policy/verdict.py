@@ -36,7 +36,8 @@ NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _OURS: Final = HOP_BY_HOP | {
     b"host", b"content-length", b"expect", b"via", b"forwarded", b"x-request-id", b"x-real-ip", b"traceparent",
 }  # fmt: skip
-_OF_A_REPLY: Final = HOP_BY_HOP | {b"content-length", b"via", b"age", b"cache-status", b"proxy-status"}
+_OF_A_REPLY: Final = HOP_BY_HOP | {b"content-length", b"date", b"via", b"age", b"cache-status", b"proxy-status"}
+_BODILESS: Final = frozenset({204, 205})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,9 @@ def ruling(said: object) -> Ruling:
         removed = frozenset(_name(name, _OURS) for name in said.remove_headers)
         if said.origin is not None and not isinstance(said.origin, str):
             raise Unusable(f"origin is {said.origin!r}, not a name")
-        return Ruling(told, removed | {name for name, _ in told}, said.origin)
+        removed |= {name for name, _ in told}
+        # An origin that cannot tell ``_`` from ``-`` is told neither spelling by the client.
+        return Ruling(told, removed | {name.replace(b"_", b"-") for name in removed}, said.origin)
     if isinstance(said, Respond):
         status: Any = said.status  # whatever an operator's function has put there
         if not isinstance(status, int) or isinstance(status, bool) or not 200 <= status <= 599 or status == 304:
@@ -149,6 +152,8 @@ def ruling(said: object) -> Ruling:
         body: Any = said.body.encode() if isinstance(said.body, str) else said.body
         if not isinstance(body, bytes) or len(body) > BODY_BYTES:
             raise Unusable(f"a body of {sized(body)}; expected text or bytes, of at most {BODY_BYTES >> 10} KiB")
+        if body and status in _BODILESS:
+            raise Unusable(f"a body with status {status}, which has none")
         return Ruling(reply=(status, _fields(said.headers, _OF_A_REPLY), body))
     raise Unusable(f"it returned {type(said).__name__}; expected Pass or Respond")
 

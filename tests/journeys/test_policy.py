@@ -11,6 +11,7 @@ import trio
 
 from edge.config.tree import Origin as OriginConfig
 from edge.config.tree import OriginServer, Route
+from edge.message.dates import parse_date
 from edge.observe import names
 from tests.kit.origin import Origin, reply
 
@@ -88,6 +89,7 @@ async def test_a_function_may_answer(edge_at, tmp_path: Path, monkeypatch, rules
         got.status, got.body, got.get(b"x-why"), got.get(b"cache-control")
     )  # fmt: skip
     assert (403, b"", b"6") == (head.status, head.body, head.get(b"content-length"))
+    assert parse_date(got.get(b"date")) is not None  # RFC 9110 §6.6.1
     assert [] == origin.asked
 
 

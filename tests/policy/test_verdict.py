@@ -34,6 +34,14 @@ def test_a_pass_is_put_in_the_words_of_the_wire() -> None:
     assert ruling(Pass()) == Ruling()
 
 
+def test_what_is_said_with_an_underscore_is_taken_off_in_both_spellings() -> None:
+    """An origin that reads CGI's names would else take the client's for the function's."""
+    said = ruling(Pass(set_headers={"X_User": "ada"}, remove_headers=("x_b",)))
+
+    assert ((b"x_user", b"ada"),) == said.told
+    assert {b"x_user", b"x-user", b"x_b", b"x-b"} == said.removed
+
+
 def test_an_answer_is_text_or_bytes() -> None:
     assert ruling(Respond(403, "n\N{LATIN SMALL LETTER O WITH DIAERESIS}", {"X-Why": "closed"})).reply == (
         403,
@@ -71,6 +79,9 @@ def test_an_answer_is_text_or_bytes() -> None:
         (Respond(200, 5), "a body of int"),
         (Respond(200, b"x" * (BODY_BYTES + 1)), "at most 256 KiB"),
         (Respond(200, "", {"Connection": "close"}), "not for a policy function"),
+        (Respond(200, "", {"Date": "today"}), "not for a policy function"),
+        (Respond(204, "x"), "a body with status 204"),
+        (Respond(205, b"x"), "a body with status 205"),
     ],
 )
 def test_what_cannot_be_carried_out_is_refused_with_the_reason(said: object, why: str) -> None:
