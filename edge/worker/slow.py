@@ -157,10 +157,14 @@ class SlowLane:
 
     def finish(self, x: Exchange) -> None:
         """Settle an exchange whose reply is whole, now or when the client has taken it."""
-        if x.session.conn.out and x.session.phase is Phase.OPEN:
-            self.nursery.start_soon(self._carry, x, x.leg, _nothing_more)
-        else:
-            self.settle(x)
+        session = x.session
+        if session.phase is Phase.OPEN:
+            if session.conn.out:
+                self.nursery.start_soon(self._carry, x, x.leg, _nothing_more)
+                return
+        elif session.conn.out:  # it was closed while this was being written
+            x.word = x.word or "connection_terminated"
+        self.settle(x)
 
     def fail(self, x: Exchange, fault: Fault) -> None:
         """End an exchange that no task carries with a fault."""

@@ -151,3 +151,21 @@ async def test_one_fetch_is_counted_once(tmp_path: Path, coding: str) -> None:
     assert b"stored" in got[1].get(b"cache-status")
     assert b"hit" in got[2].get(b"cache-status")
     assert 2 == origin.paths().count(b"/page")
+
+
+@pytest.mark.parametrize("serve_hits", [True, False])
+async def test_a_reply_that_did_not_leave_is_logged_so(tmp_path: Path, serve_hits: bool) -> None:
+    """Without a task a reply was taken for complete once it was written down, though the client had left before its first byte."""
+    held = Held()
+    origin = Origin({b"/warm": PRIVATE, b"/held": held})
+    async with house(tmp_path, origin=origin, serve_hits=serve_hits) as edge:
+        await warm(edge)
+        client = await edge.client()
+        await client.ask("/held")
+        with trio.fail_after(5):
+            await held.asked.wait()
+        held.send(PRIVATE)
+        leave(client)
+        entries = await edge.settled(2)
+        held.over.set()
+    assert "connection_terminated" == entries[1][12]
