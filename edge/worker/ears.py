@@ -26,6 +26,8 @@ from trio.lowlevel import Abort, Task, checkpoint, current_task, notify_closing,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edge.clock import Clock
+
 _WATCH: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 _ENDED: Final = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
@@ -91,13 +93,15 @@ class EpollEars:
 
     Attributes:
         listening: what is registered.
+        pending: what epoll has said, of whom, and nobody has been told yet; the oldest first.
     """
 
-    __slots__ = ("_calls", "_edges", "_ended", "_epoll", "_waiting", "listening")
+    __slots__ = ("_calls", "_edges", "_ended", "_epoll", "_waiting", "listening", "pending")
 
     def __init__(self, epoll: select.epoll) -> None:
         self._epoll = epoll
         self.listening: set[int] = set()
+        self.pending: dict[int, int] = {}
         self._waiting: dict[int, Task] = {}
         self._calls: dict[int, tuple[Callable[[Any], object], object]] = {}
         self._edges: set[int] = set()  # something came while nobody waited
@@ -114,6 +118,7 @@ class EpollEars:
             self.listening.discard(fd)
             self._edges.discard(fd)
             self._ended.discard(fd)
+            self.pending.pop(fd, None)  # of this connection, not of the next that has its number
             with suppress(OSError, ValueError):  # epoll_ctl(DEL): the epoll is closed first when the worker ends
                 self._epoll.unregister(fd)
         self._calls.pop(fd, None)
@@ -129,6 +134,16 @@ class EpollEars:
         task = self._waiting.pop(fd, None)
         if task is not None:
             trio.lowlevel.reschedule(task, outcome.Error(trio.ClosedResourceError("another task closed this")))
+
+    def hear(self, clock: Clock, until_mono: float, least: int) -> None:
+        """(Fast lane) Tell of what is pending until *until_mono*, but of *least* connections at least."""
+        pending = self.pending
+        while pending:
+            fd = next(iter(pending))
+            self.heard(fd, pending.pop(fd))
+            least -= 1
+            if least <= 0 and clock.mono() >= until_mono:
+                break
 
     def heard(self, fd: int, events: int) -> None:
         """(Fast lane) Epoll has said something of *fd*."""

@@ -79,6 +79,12 @@ Most handshakes that are taken a step further in one turn: at up to 0.5 ms each,
 those who want to be. The others' turn comes next.
 """
 
+ORIGINS_S: Final = 0.002
+"""How long a turn may last before origins that have something to say wait for the next: clients come first."""
+
+ORIGINS_LEAST: Final = 2
+"""How many are heard in every turn all the same: hits alone must not stop misses for good."""
+
 LINGER_S: Final = 2.0
 """How long a client may go on sending what nobody will read, before its socket is closed for good (nginx: 5 s)."""
 
@@ -148,9 +154,9 @@ class FastLane:
         poll = self.epoll.poll
         fd = self.epoll.fileno()
         sessions = self.sessions
-        listening = self.ears.listening
+        listening, pending = self.ears.listening, self.ears.pending
         while True:
-            if self._again:
+            if self._again or pending:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(fd)
@@ -170,9 +176,11 @@ class FastLane:
                             session_or_none.hung_up = True
                     self.advance(session_or_none)
                 elif ready in listening:
-                    self.ears.heard(ready, events)
+                    pending[ready] = pending.get(ready, 0) | events
                 elif (call := self.watched.get(ready)) is not None:
                     call()
+            if pending:
+                self.ears.hear(self.clock, self.now_mono + ORIGINS_S, ORIGINS_LEAST)
             self.cells[names.TURNS] += 1
 
     def tick_clock(self) -> None:
