@@ -29,7 +29,6 @@ from edge.message.head import Framing
 from edge.message.trace import continued, go_on
 from edge.observe import names
 from edge.origin.request import (
-    UNKNOWN,
     Aim,
     OriginRequest,
     Said,
@@ -40,7 +39,7 @@ from edge.origin.request import (
 )
 from edge.policy.identity import without
 from edge.worker.confirming import confirm, hear_head, serve_stale
-from edge.worker.introducing import introduction
+from edge.worker.introducing import address_of, introduction, told
 from edge.worker.landing import WHOLE, keep, note_not_kept
 from edge.worker.means import Errand, Means
 from edge.worker.parting import PARTED, parted
@@ -193,7 +192,7 @@ def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
         if context is not None:
             request.fields = continued(request.fields, context)
         if changes is not None:
-            request.fields = changes.apply(request.fields, _told(means, x))
+            request.fields = changes.apply(request.fields, told(means, x))
         if may_repeat:
             lines = field_lines([entry for entry in request.fields if entry[0] != b"x-request-id"])
             x.session.said = Said(head, plan.aim, lines)
@@ -233,27 +232,6 @@ def _compose(means: Means, x: Exchange, plan: Fetch, peer: bytes, *, trusted: bo
         etag=etag,
         last_modified=modified,
     )
-
-
-def address_of(means: Means, x: Exchange) -> bytes:
-    """Return the client's address as text, for balancing; empty where nobody waits."""
-    return means.rooms.address(x.session.peer, x.head).encode() if x.is_attended else b""
-
-
-def _told(means: Means, x: Exchange) -> dict[str, bytes]:
-    """What an operator may have the origin told of a request."""
-    head = x.head
-    path, mark, query = head.target.partition(b"?")
-    return {
-        "client": address_of(means, x) or UNKNOWN,
-        "scheme": head.scheme,
-        "host": head.host,
-        "authority": head.authority,
-        "path": path,
-        "query": mark + query,
-        "target": head.target,
-        "request_id": x.request_id,
-    }
 
 
 def _candidates(plan: Fetch) -> Sequence[Copy]:

@@ -27,7 +27,7 @@ from edge.errors import EdgeFault, Fault, OriginFault
 from edge.observe import names
 from edge.origin.request import Aim, OriginRequest, origin_request, sent_request_id
 from edge.worker.flights import PIECE
-from edge.worker.introducing import introduction
+from edge.worker.introducing import introduction, told
 from edge.worker.session import Unattended
 from edge.worker.tally import count_reply
 
@@ -58,16 +58,20 @@ def question(means: Means, x: Exchange, copy: Copy, start: int, end: int) -> Ori
     assert mark is not None
     peer = x.session.peer if x.is_attended else ""
     trusted = means.rooms.trusted.trusts(peer)
+    x.request_id = sent_request_id(known.asked, trusted=trusted) or means.next_id()
     request = origin_request(
         known.asked,
         peer=peer.encode(),
         trusted=trusted,
-        request_id=sent_request_id(known.asked, trusted=trusted) or means.next_id(),
+        request_id=x.request_id,
         aim=Aim.WHOLE,
         identity=bool(means.codings),
         encodings=means.codings,
         method=b"GET",
     )
+    changes = None if known.way is None else known.way.request_changes
+    if changes is not None:
+        request.fields = changes.apply(request.fields, told(means, x))
     if known.origin is not None and known.origin.proxy_protocol is not None:
         request.preface = introduction(means, x, int(known.origin.proxy_protocol[1]))
     request.fields += [(b"range", b"bytes=%d-%d" % (start, end - 1)), (b"if-range", mark)]

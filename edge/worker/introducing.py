@@ -1,5 +1,5 @@
 """
-What we say to an origin that wants a PROXY header: whose connection this is.
+What we say to an origin of whose request this is: in a PROXY header, and in fields that an operator has us send.
 
 The client's own, as everywhere: if a proxy of ours has named him, his address counts, and his port is not known. What nobody
 waits for (a refresh) we ask for ourselves.
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.message.proxy_protocol import NOWHERE, Ends, write_header
+from edge.origin.request import UNKNOWN
 
 if TYPE_CHECKING:
     from edge.worker.means import Means
@@ -30,6 +31,27 @@ def introduction(means: Means, x: Exchange, version: int) -> bytes:
         return write_header(ends, version)
     except ValueError:  # an address nobody knows how to write: a peer that is none, or whom a proxy called "unknown"
         return write_header(NOWHERE, version)
+
+
+def address_of(means: Means, x: Exchange) -> bytes:
+    """Return the client's address as text, for balancing; empty where nobody waits."""
+    return means.rooms.address(x.session.peer, x.head).encode() if x.is_attended else b""
+
+
+def told(means: Means, x: Exchange) -> dict[str, bytes]:
+    """What an operator may have the origin told of a request."""
+    head = x.head
+    path, mark, query = head.target.partition(b"?")
+    return {
+        "client": address_of(means, x) or UNKNOWN,
+        "scheme": head.scheme,
+        "host": head.host,
+        "authority": head.authority,
+        "path": path,
+        "query": mark + query,
+        "target": head.target,
+        "request_id": x.request_id,
+    }
 
 
 def ends_of(session: Session) -> Ends:

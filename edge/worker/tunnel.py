@@ -21,7 +21,8 @@ from edge.message.head import ReplyHead
 from edge.message.headers import end_to_end
 from edge.observe import names
 from edge.origin.request import Aim
-from edge.worker.asking import address_of, compose, note
+from edge.worker.asking import compose, note
+from edge.worker.introducing import address_of
 from edge.worker.means import Errand
 from edge.worker.passing import pass_on
 

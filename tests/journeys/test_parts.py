@@ -13,6 +13,7 @@ import trio
 from edge.cache.audit import faults
 from edge.cache.copy import IDENTITY
 from edge.cache.records import CHUNK
+from edge.config.route_rules import RouteRequestHeaders
 from edge.config.tree import CacheConfig, Route, RouteCache
 from edge.observe import names
 from edge.worker import flights
@@ -741,3 +742,21 @@ async def test_every_reply_is_of_one_representation_whatever_happens_meanwhile(
 
     assert 24 == tally.total()
     assert tally["cut"] < 12
+
+
+async def test_what_is_missing_is_asked_for_in_the_words_of_the_route(edge_at, tmp_path: Path) -> None:
+    """An origin that takes requests from the edge alone, by a field that the operator has it send, would else refuse them."""
+    page = Ranged(BODY)
+    said = RouteRequestHeaders(set=(("x-key", "secret"), ("x-path", "{path}")), remove=("x-debug",))
+    routes = (Route(None, "/", "shop", request_headers=said),)
+    async with edge_at(tmp_path, origin=Origin({b"/film": page}), routes=routes) as edge:
+        client = await edge.client()
+        with trio.fail_after(10):
+            await client.get("/film", Range="bytes=2500000-2500009", X_Debug="1")
+            whole = await client.get("/film", X_Debug="1")
+            await still(edge)
+    assert BODY == whole.body
+    assert 3 == len(page.asked)
+    assert {(b"secret", b"/film", None)} == {
+        (asked.get(b"x-key"), asked.get(b"x-path"), asked.get(b"x-debug")) for asked in page.asked
+    }
