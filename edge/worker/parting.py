@@ -74,6 +74,9 @@ def _storable(means: Means, errand: Errand) -> Copy | NotStored:
     request, rooms = errand.x.known.ask, means.rooms
     if errand.flight is None or rooms.parts is None:
         return not_stored(Unstored.STORE_BUSY)
+    way = errand.x.known.way
+    if way is not None and way.may_vary_by_client(errand.reply.get(b"vary")):
+        return not_stored(Unstored.VARY_STAR)
     verdict = may_store(
         request,
         errand.reply,

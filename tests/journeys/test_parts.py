@@ -760,3 +760,18 @@ async def test_what_is_missing_is_asked_for_in_the_words_of_the_route(edge_at, t
     assert {(b"secret", b"/film", None)} == {
         (asked.get(b"x-key"), asked.get(b"x-path"), asked.get(b"x-debug")) for asked in page.asked
     }
+
+
+async def test_a_part_of_what_differs_by_who_asks_is_nobody_elses(edge_at, tmp_path: Path) -> None:
+    """What the route says of the client stands in no key: of a whole reply that varies by it nothing is kept, nor is a part."""
+    page = Ranged(BODY)
+    page.fields = {"vary": "X-Who"}
+    routes = (Route(None, "/", "shop", request_headers=RouteRequestHeaders(set=(("x-who", "{client}"),))),)
+    async with edge_at(tmp_path, origin=Origin({b"/film": page}), routes=routes) as edge:
+        with trio.fail_after(10):
+            for peer in ("192.0.2.7", "192.0.2.8"):
+                client = await edge.client(peer=peer)
+                await client.get("/film", Range="bytes=2500000-2500009")
+                await still(edge)
+        assert [] == edge.worker.rooms.store.browse(b"", 10)[0]
+    assert [b"192.0.2.7", b"192.0.2.8"] == list(dict.fromkeys(asked.get(b"x-who") for asked in page.asked))
