@@ -39,9 +39,10 @@ def address_of(means: Means, x: Exchange) -> bytes:
 
 
 def told(means: Means, x: Exchange) -> dict[str, bytes]:
-    """What an operator may have the origin told of a request."""
-    head = x.head
-    path, mark, query = head.target.partition(b"?")
+    """What an operator may have the origin told of a request: of its query, where a reply may be everybody's, what is in the key."""
+    head, ask = x.head, x.known.ask
+    target = head.target if ask.policy is None or ask.bypass is not None else ask.policy.target(head.target)
+    path, mark, query = target.partition(b"?")
     return {
         "client": address_of(means, x) or UNKNOWN,
         "scheme": head.scheme,
@@ -49,7 +50,7 @@ def told(means: Means, x: Exchange) -> dict[str, bytes]:
         "authority": head.authority,
         "path": path,
         "query": mark + query,
-        "target": head.target,
+        "target": target,
         "request_id": x.request_id,
     }
 

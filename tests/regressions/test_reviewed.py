@@ -8,6 +8,7 @@ import pytest
 import trio
 import trio.testing
 
+from edge.config.route_rules import RouteRequestHeaders
 from edge.config.tree import Route, RouteCache
 from edge.observe import names
 from edge.worker import quick
@@ -169,3 +170,25 @@ async def test_a_reply_that_did_not_leave_is_logged_so(tmp_path: Path, serve_hit
         entries = await edge.settled(2)
         held.over.set()
     assert "connection_terminated" == entries[1][12]
+
+
+async def test_what_is_in_no_key_is_in_no_field_that_the_route_sends(tmp_path: Path) -> None:
+    """
+    A query that the route leaves out of the key still reached the origin in a field made of it.
+
+    Whoever asked first could put there what everybody then was served.
+    """
+    origin = Origin({b"*": PUBLIC})
+    said = RouteRequestHeaders(set=(("x-query", "{query}"), ("x-target", "{target}")))
+    cached = RouteCache(query_keep=("id",))
+    routes = (
+        Route(None, "/", "shop", request_headers=said, cache=cached),
+        Route(None, "/free", "shop", request_headers=said, cache=RouteCache(enabled=False, query_keep=("id",))),
+    )
+    async with house(tmp_path, origin=origin, routes=routes) as edge:
+        client = await edge.client()
+        await client.get("/page?id=1&evil=2")
+        await client.get("/free?id=1&evil=2")
+    assert [(b"?id=1", b"/page?id=1"), (b"?id=1&evil=2", b"/free?id=1&evil=2")] == [
+        (asked.get(b"x-query"), asked.get(b"x-target")) for asked in origin.asked
+    ]
