@@ -77,6 +77,8 @@ async def test_workers_share_their_limits_and_a_reload_takes_up_files(node_at, o
         since = len(node.log())
         node.signal(signal.SIGHUP)
         await node.complete(since=since)
+        await second.aclose()  # the last that is carried by who leaves
+        await until(lambda: len(node.workers) == 2, why=node.tail)
         blocked = await node.client()
         assert 403 == (await blocked.get("/quick")).status
 

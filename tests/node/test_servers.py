@@ -162,11 +162,13 @@ async def test_health_is_checked_by_one_worker_and_by_another_at_once_when_that_
             await stands(node, second, "up")
 
             await _order(node, "drain", second)
-            since = len(node.log())
+            since, before = len(node.log()), {*node.workers}
             node.config["origin"]["shop"]["first_byte"] = "2s"
             node.write()
             node.signal(signal.SIGHUP)
             await node.complete(since=since)
+            # Who leaves closes what is at rest, perhaps as a question comes.
+            await until(lambda: not before & {*node.workers}, why=node.tail)
             assert "draining" == await state_of(node, second)
             async with flow(port, rate=100, clients=10) as run:
                 await trio.sleep(0.5)
