@@ -43,6 +43,7 @@ async def test_workers_share_their_limits_and_a_reload_takes_up_files(node_at, o
         hash_ = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
         (node.folder / "staff.htpasswd").write_text(f"alice:{hash_}\n")
         (node.folder / "blocked.txt").write_text("# nobody yet\n")
+        node.config["server"]["drain"] = "1s"  # the origin never answers what is carried
         node.config["rate"] = {"each": {"limit": 5, "per": "1h"}}
         node.config["basic"] = {"staff": {"file": "staff.htpasswd"}}
         node.config["route"] = [
