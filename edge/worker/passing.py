@@ -7,7 +7,7 @@ lines are not held back; and nothing more is read from the origin while the clie
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edge.cache.ask import Method
 from edge.cache.copy import IDENTITY
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from edge.worker.means import Errand, Means
     from edge.worker.origin_exchange import OriginExchange
     from edge.worker.session import Exchange
+
+MOST_WRITTEN: Final = 16
+"""Forms in which a reply's head is remembered, one for each route and each reason not to keep it."""
 
 
 async def pass_on(means: Means, errand: Errand, reason: Unstored) -> None:
@@ -91,7 +94,9 @@ def pass_whole(means: Means, errand: Errand, reason: Unstored, *, eligible: bool
         if wire is None:
             head = passed_head(means, errand, reason, IDENTITY, eligible=eligible)
             length = b"content-length: %d\r\n" % (head.length or 0)
-            wire = memo[key] = reply_head(head.status, head.reason, head.fields, length)
+            wire = reply_head(head.status, head.reason, head.fields, length)
+            if len(memo) < MOST_WRITTEN:
+                memo[key] = wire
         body = errand.pieces[0] if len(errand.pieces) == 1 else b"".join(errand.pieces)
         x.status, x.sent_bytes = reply.status, len(body)
         conn.send_whole(x.stream, wire, body)

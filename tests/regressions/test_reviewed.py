@@ -12,6 +12,7 @@ from edge.config.route_rules import RouteRequestHeaders
 from edge.config.tree import Route, RouteCache
 from edge.observe import names
 from edge.worker import quick
+from edge.worker.passing import MOST_WRITTEN
 from tests.kit.client import Client
 from tests.kit.house import House, house
 from tests.kit.origin import Asked, Origin, Wire, reply
@@ -192,3 +193,20 @@ async def test_what_is_in_no_key_is_in_no_field_that_the_route_sends(tmp_path: P
     assert [(b"?id=1", b"/page?id=1"), (b"?id=1&evil=2", b"/free?id=1&evil=2")] == [
         (asked.get(b"x-query"), asked.get(b"x-target")) for asked in origin.asked
     ]
+
+
+async def test_what_a_reply_remembers_is_bounded_however_many_routes_pass_it_on(tmp_path: Path) -> None:
+    """A head that an origin sends to the clients of thousands of routes kept as many written heads."""
+    dated = reply(body=b"0123456789", cache_control="no-store", date="Fri, 15 Jan 2027 08:00:00 GMT")
+    origin = Origin({b"*": dated})
+    routes = tuple(Route(f"{at}.example", "/", "shop") for at in range(3 * MOST_WRITTEN))
+    async with house(tmp_path, origin=origin, routes=routes) as edge:
+        client = await edge.client()
+        await client.get("/", host="0.example")
+        edge.worker.origins.sweep()
+        for turn in range(2):
+            for at in range(len(routes)):
+                got = await client.get(f"/{turn}", host=f"{at}.example")
+                assert (200, b"0123456789") == (got.status, got.body)
+        (head,) = edge.worker.origins.groups["shop"].replies.values()
+    assert 1 < len(head.memo) <= MOST_WRITTEN
