@@ -105,7 +105,8 @@ class RouteRequestHeaders:
         "Fields that have this value, whatever the client said. "
         + _FIELDS
         + "{client} is the client's address; {scheme}, {host}, "
-        "{authority}, {path}, {query} (with its ?) and {target} are what it asked for; {request_id} is X-Request-ID.",
+        "{authority}, {path}, {query} (with its ?) and {target} are what it asked for, without what of the query is in no key; "
+        "{request_id} is X-Request-ID.",
         default=(),
         example='{ x-real-ip = "{client}", x-channel = "web" }',
     )
