@@ -148,6 +148,10 @@ class Claims:
         if shown[0]:
             self._words[shown[0]] = 0
 
+    def shows(self, number: int) -> bool:
+        """Whether this process shows *number*."""
+        return number in self._shown
+
     def is_shown(self, number: int) -> bool:
         """Whether another process shows *number*."""
         if self._taken != self._seen:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from edge.cache.copy import Copy
     from edge.exchange.recognise import Known
+    from edge.share.claims import Claims
     from edge.worker.means import Means
     from edge.worker.origin_exchange import OriginExchange
     from edge.worker.session import Exchange
@@ -50,6 +51,16 @@ class Changed(OriginFault):
 def claim_number(copy: Copy, at: int, each: int) -> int:
     """Return the number that stands for the slice that the byte *at* lies in."""
     return int.from_bytes(blake2b(b"%d part %d" % (copy.copy_id, at // each), digest_size=7).digest())
+
+
+def is_landing(claims: Claims, copy: Copy) -> bool:
+    """Whether bytes of *copy* are landing now, here or in another worker: its origin has just said that it still has it."""
+    number = _landing_number(copy)
+    return claims.shows(number) or claims.is_shown(number)
+
+
+def _landing_number(copy: Copy) -> int:
+    return int.from_bytes(blake2b(b"%d lands" % copy.copy_id, digest_size=7).digest())
 
 
 def question(means: Means, x: Exchange, copy: Copy, start: int, end: int) -> OriginRequest:
@@ -225,10 +236,19 @@ class Run:
         Raises:
             OriginFault: it broke off.
         """
-        assert self._means.rooms.store is not None
-        chunk = self._means.rooms.store.chunk_bytes
+        assert self._means.flights is not None
         self._asked_wall = asked_wall
         self.has_begun = True
+        claims, landing = self._means.flights.claims, _landing_number(self.copy)
+        claims.show(landing)
+        try:
+            await self._land_all(ox, skip)
+        finally:
+            claims.hide(landing)
+
+    async def _land_all(self, ox: OriginExchange, skip: int) -> None:
+        assert self._means.rooms.store is not None
+        chunk = self._means.rooms.store.chunk_bytes
         pending = bytearray()
         data: bytes | None = None
         while data != b"" and self.at + len(pending) < self.end:

@@ -6,6 +6,9 @@ What is there is read from the store; for what is missing a :class:`~edge.worker
 nothing more, a client whose reply has begun is sent the rest straight from the origin; one whose reply has not begun
 is asked for anew.
 
+A reply begins when the origin has said that it still has what the parts are of: to this one's question, or just now to another's, whose
+bytes are landing.
+
 Invariant: all bytes of one reply are of the representation that its head names, or the connection breaks where they end.
 Source: RFC 9110 §14.2, §15.3.7; RFC 9111 §3.3, §3.4; RFC 9211 §2.2 (``partial``).
 """
@@ -30,7 +33,7 @@ from edge.origin.request import Aim
 from edge.reply.cache_status import forwarded
 from edge.reply.compose import ttl_at
 from edge.worker.flights import PIECE
-from edge.worker.gaps import Changed, Run, claim_number, fitting, question
+from edge.worker.gaps import Changed, Run, claim_number, fitting, is_landing, question
 from edge.worker.stored import shape_copy
 from edge.worker.tally import count_reply
 
@@ -138,6 +141,18 @@ class PartsReader:
                 if flights.claims.holder(number) is not None and not self._has_come(at):
                     await flights.rung()
 
+    def is_coming(self, start: int, gap: int) -> bool:
+        """Whether a reply may begin with the bytes from *start* on: the missing one *gap* is another's, who is heard of right now."""
+        means, parts = self._means, self._means.rooms.parts
+        assert means.flights is not None
+        assert parts is not None
+        claims = means.flights.claims
+        number = claim_number(self.copy, gap, parts.slice_bytes(self.copy.length))
+        if start == gap or claims.holder(number) is None or not is_landing(claims, self.copy):
+            return False
+        self.has_waited = True
+        return True
+
     def _has_come(self, at: int) -> bool:
         assert self._means.rooms.parts is not None
         latest = self._means.rooms.parts.latest(self.copy)
@@ -239,8 +254,9 @@ async def combine(means: Means, x: Exchange, found: Combine) -> Decision | None:
     if gap is not None:
         if x.known.ask.cc.only_if_cached:
             return unmet(x.known, rooms.now_wall)
+        start = next(piece[0] for piece in pieces if not isinstance(piece, bytes))
         try:
-            if not await reader.come(*gap):
+            if not reader.is_coming(start, gap[0]) and not await reader.come(*gap):
                 return Fetch(Aim.PASS, Fwd.PARTIAL)
         except OriginFault as fault:
             x.detail = fault.detail

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from edge.cache.audit import faults
 from edge.cache.copy import IDENTITY
@@ -540,6 +541,66 @@ async def test_one_question_for_all_who_want_the_same_missing_part(edge_at, tmp_
     assert 2 == len(page.spans)
     assert 1 == parts
     assert 19 == sum(b"collapsed" in got.get(b"cache-status") for got in replies)
+
+
+async def test_what_is_there_is_sent_while_another_fetches_what_is_not(edge_at, tmp_path: Path) -> None:
+    page = Ranged(BODY)
+    page.hold_at = 3 * SLICE
+    async with edge_at(tmp_path, origin=Origin({b"/film": page})) as edge:
+        first, late = await edge.client(), await edge.client()
+        replies = []
+
+        async def hear(client) -> None:
+            replies.append(await client.get("/film", Range="bytes=0-4900000"))
+
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(hear, first)
+                await page.held.wait()
+                while len(first.received) < 3 * SLICE:
+                    await trio.sleep(0.001)
+                nursery.start_soon(hear, late)
+                while len(late.received) < 3 * SLICE:
+                    await trio.sleep(0.001)
+                page.go_on.set()
+
+    assert [BODY[:4900001]] * 2 == [got.body for got in replies]
+    assert 1 == len(page.spans)
+    assert [False, True] == sorted(b"collapsed" in got.get(b"cache-status") for got in replies)
+
+
+async def test_a_reply_waits_for_the_origins_word_before_it_begins(edge_at, tmp_path: Path) -> None:
+    """A question for what is missing is under way, but nobody has said yet that it still belongs to what is there."""
+    page = Ranged(BODY)
+    async with edge_at(tmp_path, origin=Origin({b"/film": page})) as edge:
+        early, asking, late = [await edge.client() for _ in range(3)]
+        bodies = []
+
+        async def hear(client) -> None:
+            bodies.append((await client.get("/film", Range="bytes=0-4900000")).body)
+
+        with trio.fail_after(10):
+            await early.get("/film", Range="bytes=0-9")
+            await still(edge)
+            reached, go_on = trio.Event(), trio.Event()
+
+            async def slowly(asked: Asked, wire: Wire) -> None:
+                reached.set()
+                await go_on.wait()
+                await page(asked, wire)
+
+            edge.origin.pages[b"/film"] = slowly
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(hear, asking)
+                await reached.wait()
+                nursery.start_soon(hear, late)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                assert not asking.received
+                assert not late.received
+                page.body, page.etag = numbered(LENGTH, 1), '"2"'
+                go_on.set()
+
+    assert [page.body[:4900001]] * 2 == bodies
 
 
 async def test_a_slow_client_holds_nobody_up(edge_at, tmp_path: Path) -> None:

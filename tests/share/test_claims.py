@@ -173,12 +173,15 @@ def test_a_number_may_be_shown_by_many_and_is_held_by_none(page):
     theirs.show(7)
 
     assert ours.is_shown(7)
+    assert ours.shows(7)
+    assert not third.shows(7)
     assert third.is_shown(7)
     assert 7 not in list(ours)
     theirs.hide(7)
     assert not ours.is_shown(7)
     ours.hide(7)
     assert not third.is_shown(7)
+    assert not ours.shows(7)
 
 
 def test_what_is_shown_twice_is_hidden_twice(page):
