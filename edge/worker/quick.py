@@ -31,9 +31,8 @@ from edge.message.head import Framing
 from edge.observe import names
 from edge.origin.request import Aim
 from edge.worker.asking import begin, note, weigh
-from edge.worker.coding import TOGETHER
 from edge.worker.flights import State
-from edge.worker.landing import note_not_kept, put_whole
+from edge.worker.landing import WHOLE, note_not_kept, put_whole
 from edge.worker.passing import coding_of, pass_whole
 from edge.worker.session import Phase
 
@@ -188,7 +187,7 @@ class Quick:
         return True
 
     def _read(self, errand: Errand) -> bool:
-        """Read the body into ``errand.pieces``; False: it is not here to its end, or longer than is sent in one go."""
+        """Read the body into ``errand.pieces``; False: it is not here to its end, or longer than is stored in one go."""
         ox = errand.ox
         rest = ox.attempt.rest()
         if rest is not None:
@@ -200,6 +199,6 @@ class Quick:
         while data := ox.body_nowait():
             pieces.append(data)
             size += len(data)
-            if size >= TOGETHER:
+            if size > WHOLE:
                 return False
         return data is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from edge.worker import quick
 from tests.kit.client import Gone
 from tests.kit.house import House, TrioClock, house
 from tests.kit.origin import Asked, Origin, Wire, reply
+from tests.kit.ranged import numbered
 
 PRIVATE = reply(body=b"for you only", cache_control="private")
 PUBLIC = reply(body=b"for everyone", cache_control="max-age=60")
@@ -57,6 +59,29 @@ async def test_a_miss_that_is_answered_in_one_piece_takes_no_task(tmp_path: Path
     assert got[3].get(b"cache-status").startswith(b"edge; hit")
     assert 1 == origin.connections
     assert ["uri-miss", "uri-miss", "uri-miss", "uri-miss", "hit"] == [entry[7] for entry in entries]
+
+
+@pytest.mark.parametrize("cache_control", ["private", "max-age=60"])
+async def test_so_is_one_that_is_longer_but_here(tmp_path: Path, cache_control: str) -> None:
+    body = numbered(65536)
+
+    async def long(_: Asked, wire: Wire) -> None:
+        wire.stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)  # it takes all of it at once
+        await wire.send(reply(body=body, cache_control=cache_control))
+
+    origin = Origin({b"/warm": PRIVATE, b"/long": long})
+    async with house(tmp_path, origin=origin) as edge:
+        await warm(edge)
+        before = tasks(edge)
+        client = await edge.client()
+        with trio.fail_after(10):
+            got = await client.get("/long")
+            await edge.settled(2)
+        after = tasks(edge)
+
+        assert not is_left(edge)
+    assert after == before
+    assert body == got.body
 
 
 @pytest.mark.parametrize("cut", [1, 40, -5])
