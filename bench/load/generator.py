@@ -206,7 +206,7 @@ def used(server: Server, origin: Server) -> Used:
 def wrk(row: Row, server: Server, headers: dict[str, str], *, seconds: float, cores: Sequence[int] | None) -> dict:
     """Run wrk once and return what ``wrk/report.lua`` says."""
     script = "zipf" if row.objects else "unique" if row.unique else "same"
-    command = wrk_command(row, server, headers, seconds=seconds, cores=cores, script=script)
+    command = wrk_command(row, server, headers, seconds=seconds, cores=cores, script=script, threads=row.threads)
     return said_by(command, {"BENCH_NUMBER": str(row.objects), "BENCH_SKEW": str(SKEW)})
 
 

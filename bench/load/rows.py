@@ -50,6 +50,7 @@ class Row:
         status, encoding: what every reply must have.
         length: the body's bytes as sent; None where the server's own coding decides.
         connections: kept open by the load generator.
+        threads: of the load generator.
         compare: what servers are compared by. CPU where the load generator, not the server, is the limit: ab spends more
             on a full handshake than the server does.
         needs: what not every server has: a cache, Brotli, workers of its own.
@@ -67,6 +68,7 @@ class Row:
     unique: bool = False
     load: Load = Load.WRK
     connections: int = 64
+    threads: int = 1
     conditional: bool = False
     compare: By = By.RATE
     needs: frozenset[str] = frozenset({"cache"})

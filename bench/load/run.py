@@ -209,11 +209,10 @@ def one(row: Row, server: Server, first: Server, site: Site, results: Results) -
         case Load.WORKERS:
             return special.workers(
                 row,
-                server,
-                lambda: site.make(type(server), workers=2),
+                lambda count: site.make(type(server), workers=count),
                 origin,
                 seconds=seconds,
-                load_cores=cores,
+                one_core=site.server_cores,
                 all_cores=site.all_cores,
             )
         case Load.WRK | Load.AB:

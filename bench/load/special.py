@@ -135,21 +135,24 @@ def hold(row: Row, server: Server, count: int) -> None:
 
 def workers(
     row: Row,
-    one: Server,
-    make: Callable[[], Server],
+    make: Callable[[int], Server],
     origin: Server,
     *,
     seconds: float,
-    load_cores: Sequence[int] | None,
+    one_core: Sequence[int] | None,
     all_cores: Sequence[int] | None,
 ) -> Sample:
     """
-    Put the same load to one worker on one core and to two on two, where the load takes its part of both.
+    Put a load to one worker on one core, and twice that to two on two.
 
-    A request must cost two workers what it costs one: what they share would show as more.
+    A request must cost two workers what it costs one: what they share would show as more. So all else is the same: the load
+    runs on the workers' own cores in both (a core that is a worker's alone has its caches to itself, too), each
+    worker has half of the row's connections, and both servers are fresh.
     """
     plain = replace(row, load=Load.WRK, compare=By.RATE)
-    alone = drive(plain, one, origin, seconds=seconds, cores=load_cores)
-    with make() as two:
-        both = drive(plain, two, origin, seconds=seconds, cores=all_cores)
+    with make(1) as one:
+        each = replace(plain, connections=row.connections // 2)
+        alone = drive(each, one, origin, seconds=seconds, cores=one_core)
+    with make(2) as two:
+        both = drive(replace(plain, threads=2), two, origin, seconds=seconds, cores=all_cores)
     return replace(both, to_one=both.cpu_us / alone.cpu_us)
