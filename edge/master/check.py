@@ -28,9 +28,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.config.load import Loaded
+    from edge.tls.certificates import Readings
 
 
-def check(path: Path, *, clock: Clock = SYSTEM, tries_functions: bool = False) -> Loaded:
+def check(
+    path: Path, *, clock: Clock = SYSTEM, readings: Readings | None = None, tries_functions: bool = False
+) -> Loaded:
     """
     Read the configuration at *path* and look at every file it names.
 
@@ -39,6 +42,7 @@ def check(path: Path, *, clock: Clock = SYSTEM, tries_functions: bool = False) -
     Args:
         path: relative or not; problems name it as it is given here.
         clock: says whether certificates are in date.
+        readings: of certificates, before.
         tries_functions: policy functions are imported, each in a process of its own. The master, who may be root, does not.
 
     Returns:
@@ -53,7 +57,7 @@ def check(path: Path, *, clock: Clock = SYSTEM, tries_functions: bool = False) -
     return loaded.and_also(
         [
             *found,
-            *_certificates(loaded, clock, named),
+            *_certificates(loaded, clock, readings, named),
             *_credentials(loaded, clock, named),
             *_operators(loaded, named),
             *_shadowed_routes(loaded),
@@ -63,10 +67,13 @@ def check(path: Path, *, clock: Clock = SYSTEM, tries_functions: bool = False) -
     )
 
 
-def _certificates(loaded: Loaded, clock: Clock, named: set[tuple[int, int]]) -> Iterator[Problem]:
+def _certificates(
+    loaded: Loaded, clock: Clock, readings: Readings | None, named: set[tuple[int, int]]
+) -> Iterator[Problem]:
     """What is wrong inside certificate files, but for those already *named* as unreadable."""
     parts = loaded.parts
-    for flaw in survey(parts.all(Certificate), parts.all(Listener), now_wall=clock.wall()).flaws:
+    found = survey(parts.all(Certificate), parts.all(Listener), now_wall=clock.wall(), readings=readings)
+    for flaw in found.flaws:
         problem = loaded.problem(flaw.key, flaw.message, Severity.ERROR if flaw.is_error else Severity.WARNING)
         if not (flaw.unread and (problem.line, problem.col) in named):
             yield problem

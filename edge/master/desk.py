@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge.clock import Clock
     from edge.master.house import House
     from edge.master.regime import Regime
+    from edge.tls.certificates import Readings
 
 _log = logging.getLogger("edge.master")
 
@@ -36,6 +37,7 @@ class Desk:
         path: of the configuration.
         house: what is held.
         regime: what is wished to be served.
+        readings: of certificates: what has not changed is not examined again.
         wish: the same as numbers, for the plan.
         settled: the last regime that was complete: the one to return to.
         is_main: we are the service, in systemd's eyes and everybody's. False before we have taken over from a master
@@ -49,6 +51,7 @@ class Desk:
     house: House
     clock: Clock
     regime: Regime
+    readings: Readings
     wish: Wish = field(init=False)
     roster: Roster = field(default_factory=Roster)
     setbacks: Setbacks = field(default_factory=Setbacks)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from edge.config.problem import Problem
     from edge.config.tree import Config, Listener
+    from edge.tls.certificates import Readings
 
 
 class Refused(Exception):  # noqa: N818 - sentences for the operator
@@ -86,9 +87,13 @@ class Regime:
         return {listener.address for listener in self.listeners}
 
 
-def read(path: Path) -> tuple[Config, list[Problem]]:
+def read(path: Path, readings: Readings | None = None) -> tuple[Config, list[Problem]]:
     """
     Read the configuration at *path* and check every file it names.
+
+    Args:
+        path: absolute.
+        readings: of certificates, before.
 
     Returns:
         The tree, and warnings.
@@ -96,7 +101,7 @@ def read(path: Path) -> tuple[Config, list[Problem]]:
     Raises:
         Refused: it has errors.
     """
-    checked = check(path)
+    checked = check(path, readings=readings)
     if checked.config is None:
         raise Refused(*(str(problem) for problem in checked.problems))
     return checked.config, checked.problems
@@ -122,6 +127,7 @@ def make(
     config: Config,
     earlier_blocks: Mapping[str, int],
     earlier_routes: Mapping[str, int] | None = None,
+    readings: Readings | None = None,
 ) -> Regime:
     """
     Make what *config* needs before a fork.
@@ -131,6 +137,7 @@ def make(
         config: checked.
         earlier_blocks: which counters origins were lent before.
         earlier_routes: which counters routes were lent before.
+        readings: of certificates, before.
 
     Raises:
         Refused: something it names cannot be used after all.
@@ -140,7 +147,7 @@ def make(
         if config.cache.path is not None:
             privileges.give(config.cache.path, somebody)
         has_tls = any(listener.tls for listener in config.listeners)
-        tls = ContextStore.build(config) if has_tls else None
+        tls = ContextStore.build(config, readings=readings) if has_tls else None
         credentials = read_credentials(config)
         operators = read_operators(config)
         logs = Logs(config.log)

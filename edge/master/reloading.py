@@ -51,7 +51,7 @@ class Reloading:
         desk.house.notifier.reloading(desk.clock.mono())
         desk.is_reloading = True
         try:
-            config, warnings = regime.read(desk.path)
+            config, warnings = regime.read(desk.path, desk.readings)
             for warning in warnings:
                 _log.warning("%s", warning)
             if diff(desk.regime.config, config) <= Change.CERTIFICATES and not self._has_new_credentials(config):
@@ -116,7 +116,7 @@ class Reloading:
         """
         desk = self._desk
         try:
-            news = desk.regime.tls.renew(config) if desk.regime.tls else None
+            news = desk.regime.tls.renew(config, readings=desk.readings) if desk.regime.tls else None
         except (Unusable, OSError) as error:
             raise regime.Refused(*str(error).splitlines()) from error
         before, after = desk.regime.config.server.pid_file, config.server.pid_file
@@ -170,7 +170,9 @@ class Reloading:
         wanted, most = config.server.worker_count, desk.house.most_places
         if wanted > most:
             raise regime.Refused(f"{wanted} workers are more than the {most} this master has room for; USR2 makes room")
-        fresh = regime.make(self.generations + 1, config, desk.regime.origin_blocks, desk.regime.route_blocks)
+        fresh = regime.make(
+            self.generations + 1, config, desk.regime.origin_blocks, desk.regime.route_blocks, desk.readings
+        )
         try:
             desk.house.open(fresh)
         except CannotListen:

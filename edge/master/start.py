@@ -26,6 +26,7 @@ from edge.master.notify import Notifier
 from edge.master.signals import Inbox
 from edge.master.spawn import Lazy
 from edge.observe import error_log
+from edge.tls.certificates import Readings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,12 +44,13 @@ def start(config_path: Path, worker_main: Main | None, keeper_main: Main | None)
     log = error_log.set_up()
     path = config_path.absolute()
     notifier = Notifier.from_environment(os.environ)
+    readings = Readings()
     try:
         found = succession.inherit(os.environ)
-        config, warnings = regime.read(path)
+        config, warnings = regime.read(path, readings)
         for warning in warnings:
             _log.warning("%s", warning)
-        first = regime.make(found.generation + 1, config, found.origin_blocks, found.route_blocks)
+        first = regime.make(found.generation + 1, config, found.origin_blocks, found.route_blocks, readings)
     except (regime.Refused, CannotListen, ValueError, KeyError) as refused:
         return _refuse(notifier, refused)
     log = error_log.set_up(
@@ -76,7 +78,7 @@ def start(config_path: Path, worker_main: Main | None, keeper_main: Main | None)
     privileges.name_process("edge-master")
     inbox = Inbox()
     try:
-        return Master(Desk(path, house, SYSTEM, first), inbox, found.channel).run()
+        return Master(Desk(path, house, SYSTEM, first, readings), inbox, found.channel).run()
     finally:
         inbox.close()
         notifier.close()

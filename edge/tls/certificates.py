@@ -21,6 +21,7 @@ import ssl
 import stat
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import blake2b
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
@@ -204,6 +205,47 @@ class Survey:
         return [flaw.message for flaw in self.flaws if flaw.is_error]
 
 
+class Readings:
+    """
+    What was found in files before: the same bytes are not examined again.
+
+    A reload of ten thousand certificates of which one is new is to cost that one. A chain and its key are known by their digest;
+    what time makes of them is looked at anew. Only the files of the last survey are remembered.
+    """
+
+    __slots__ = ("_now", "_seen")
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], _Reading] = {}
+        self._now: dict[tuple[str, str], _Reading] = {}
+
+    def get(self, chain: Path, key: Path, digest: bytes) -> _Reading | None:
+        """Return what was found in these files, if they had the same bytes then."""
+        where = str(chain), str(key)
+        reading = self._now.get(where) or self._seen.get(where)
+        if reading is None or reading.digest != digest:
+            return None
+        self._now[where] = reading
+        return reading
+
+    def put(self, chain: Path, key: Path, reading: _Reading) -> None:
+        """Remember what was found."""
+        self._now[str(chain), str(key)] = reading
+
+    def end(self) -> None:
+        """Forget what has not been asked for since the last time."""
+        self._seen, self._now = self._now, {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A pair that can be used, for anybody; and what is doubtful about it at any time."""
+
+    digest: bytes
+    pair: Pair
+    doubts: tuple[str, ...]
+
+
 class Unusable(ValueError):  # noqa: N818 - the sentence says what is wrong
     """A certificate cannot be used; the message says every reason, one per line."""
 
@@ -213,9 +255,16 @@ def survey(
     listeners: Iterable[tuple[Key, ListenerSettings]],
     *,
     now_wall: float,
+    readings: Readings | None = None,
 ) -> Survey:
     """
     Read every file that *certificates* and *listeners* name.
+
+    Args:
+        certificates: each with the key to complain under.
+        listeners: as those.
+        now_wall: says whether they are in date.
+        readings: of surveys before; None: there were none.
 
     Raises:
         Nothing: what is wrong is in the flaws.
@@ -226,10 +275,12 @@ def survey(
     for key, certificate in certificates:
         policy = _policy(key, certificate, flaws)
         for chain_key, key_key, chain, private in _files(key, certificate, flaws):
-            pair = _read_pair(chain_key, key_key, chain, private, policy, now_wall, flaws)
+            pair = _read_pair(chain_key, key_key, chain, private, policy, now_wall, flaws, readings=readings)
             if pair is not None:
                 flaws += _shadows(chain_key, pair, taken)
                 pairs.setdefault(pair.source, pair)
+    if readings is not None:
+        readings.end()
     doors: dict[str, Policy] = {}
     for key, listener in listeners:
         if listener.tls:
@@ -240,12 +291,13 @@ def survey(
     return Survey(Supply(tuple(pairs.values()), doors), flaws)
 
 
-def survey_settings(settings: Settings, *, now_wall: float) -> Survey:
+def survey_settings(settings: Settings, *, now_wall: float, readings: Readings | None = None) -> Survey:
     """Read every file a whole configuration names (see :func:`survey`)."""
     return survey(
         ((("certificate", at), certificate) for at, certificate in enumerate(settings.certificates)),
         ((("listener", at), listener) for at, listener in enumerate(settings.listeners)),
         now_wall=now_wall,
+        readings=readings,
     )
 
 
@@ -350,9 +402,43 @@ def _read_pair(
     now_wall: float,
     flaws: list[Flaw],
     shown_to: str = CLIENTS,
+    readings: Readings | None = None,
 ) -> Pair | None:
     """Read one chain and key; None if a flaw is an error."""
     chain_data, key_data = _read(chain_key, chain, flaws), _read(key_key, key, flaws)
+    digest = _digest(chain_data, key_data)
+    reading = None if readings is None else readings.get(chain, key, digest)
+    if reading is None:
+        reading = _examine(chain_key, key_key, chain, key, chain_data, key_data, digest, flaws)
+        if reading is None:
+            return None
+        if readings is not None:
+            readings.put(chain, key, reading)
+    pair = reading.pair if client == ANYONE else msgspec.structs.replace(reading.pair, client=client)
+    doubts = [*_doubts_now(pair, now_wall, shown_to), *reading.doubts]
+    flaws += [Flaw(chain_key, f"{chain}: {what}", is_error=False) for what in doubts]
+    return pair
+
+
+def _digest(chain_data: bytes | None, key_data: bytes | None) -> bytes:
+    """Tell a chain and a key from every other two."""
+    digest = blake2b(b"%d " % len(chain_data or b""), digest_size=32)
+    digest.update(chain_data or b"")
+    digest.update(key_data or b"")
+    return digest.digest()
+
+
+def _examine(
+    chain_key: Key,
+    key_key: Key,
+    chain: Path,
+    key: Path,
+    chain_data: bytes | None,
+    key_data: bytes | None,
+    digest: bytes,
+    flaws: list[Flaw],
+) -> _Reading | None:
+    """Look into the bytes of a chain and a key; None if a flaw is an error. Cost: 1 ms."""
     certificates = None if chain_data is None else _parse_chain(chain_key, chain, chain_data, flaws)
     private = None if key_data is None else _parse_key(key_key, key, key_data, flaws)
     if certificates is None or private is None:
@@ -376,7 +462,6 @@ def _read_pair(
         leaf.not_valid_before_utc.timestamp(),
         leaf.not_valid_after_utc.timestamp(),
         pem,
-        client,
     )
     try:
         with MemoryFile(pem) as file:
@@ -384,10 +469,7 @@ def _read_pair(
     except ssl.SSLError as error:
         flaws.append(Flaw(chain_key, f"{chain} is refused by OpenSSL: {_said(error)}"))
         return None
-    flaws += [
-        Flaw(chain_key, f"{chain}: {what}", is_error=False) for what in _doubts(pair, certificates, now_wall, shown_to)
-    ]
-    return pair
+    return _Reading(digest, pair, tuple(_doubts(certificates)))
 
 
 def _parse_chain(key: Key, path: Path, data: bytes, flaws: list[Flaw]) -> list[x509.Certificate] | None:
@@ -459,14 +541,18 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.lower().removesuffix(".") for name in found))
 
 
-def _doubts(pair: Pair, certificates: list[x509.Certificate], now_wall: float, shown_to: str) -> Iterator[str]:
-    """What whoever it is shown to will hold against a chain that OpenSSL takes."""
+def _doubts_now(pair: Pair, now_wall: float, shown_to: str) -> Iterator[str]:
+    """What whoever it is shown to will hold against it today."""
     if pair.not_after <= now_wall:
         yield f"expired on {_day(pair.not_after)}; {shown_to} will refuse it"
     elif pair.not_before > now_wall:
         yield f"not valid before {_day(pair.not_before)}; {shown_to} will refuse it until then"
     if not pair.names and shown_to is CLIENTS:
         yield "names no host; it is served only as the default"
+
+
+def _doubts(certificates: list[x509.Certificate]) -> Iterator[str]:
+    """What anybody will hold against a chain that OpenSSL takes."""
     for at, (lower, upper) in enumerate(pairwise(certificates), 2):
         try:
             lower.verify_directly_issued_by(upper)

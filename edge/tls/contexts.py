@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from edge.clock import SYSTEM, Clock
-from edge.tls.certificates import ANYONE, Pair, Policy, Settings, Supply, Unusable, survey_settings
+from edge.tls.certificates import ANYONE, Pair, Policy, Readings, Settings, Supply, Unusable, survey_settings
 from edge.tls.memory import MemoryFile, seal, unseal
 from edge.tls.names import NameTable
 
@@ -134,14 +134,14 @@ class ContextStore:
         return f"<ContextStore {len(self._slots)} certificates, {len(self._spares)} spare contexts>"
 
     @classmethod
-    def build(cls, config: Settings, *, clock: Clock = SYSTEM) -> Self:
+    def build(cls, config: Settings, *, readings: Readings | None = None, clock: Clock = SYSTEM) -> Self:
         """
         Read every certificate *config* names and make its contexts. For the master, before it forks.
 
         Raises:
             Unusable: (a ``ValueError``) a certificate cannot be used; says why, all of it.
         """
-        return cls(_read(config, clock))
+        return cls(_read(config, readings, clock))
 
     # -- at every connection --------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class ContextStore:
 
     # -- at a reload ----------------------------------------------------------------------------------------
 
-    def renew(self, config: Settings, *, clock: Clock = SYSTEM) -> Parcel | None:
+    def renew(self, config: Settings, *, readings: Readings | None = None, clock: Clock = SYSTEM) -> Parcel | None:
         """
         Read every certificate *config* names anew and use what is new. For the master.
 
@@ -199,7 +199,7 @@ class ContextStore:
             Unusable: something cannot be used; nothing is changed.
             OSError: no descriptors left for the parcel; nothing is changed.
         """
-        supply = _read(config, clock)
+        supply = _read(config, readings, clock)
         if supply == self.supply:
             return None
         known = set(self.supply.pairs)
@@ -315,8 +315,8 @@ def client_context(
     return context
 
 
-def _read(config: Settings, clock: Clock) -> Supply:
-    found = survey_settings(config, now_wall=clock.wall())
+def _read(config: Settings, readings: Readings | None, clock: Clock) -> Supply:
+    found = survey_settings(config, now_wall=clock.wall(), readings=readings)
     if errors := found.errors:
         raise Unusable("\n".join(errors))
     return found.supply

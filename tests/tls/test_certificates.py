@@ -15,11 +15,13 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa, x25519
 
 from edge.clock import SYSTEM
-from edge.tls.certificates import ANYONE, MOST_BYTES, Flaw, Pair, Policy, Supply, read_pair, survey_settings
+from edge.tls import certificates
+from edge.tls.certificates import ANYONE, MOST_BYTES, Flaw, Pair, Policy, Readings, Supply, read_pair, survey_settings
 from edge.tls.selfsigned import Authority
 from tests.tls.kit import Certificate, Listener, Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from edge.tls.certificates import ClientVerify, Survey
@@ -416,3 +418,105 @@ def test_the_same_files_make_the_same_pair(house: House) -> None:
     assert pair == look(certificate).supply.pairs[0]
     assert pair == msgspec.structs.replace(again, source=pair.source)
     assert isinstance(pair, Pair)
+
+
+# -- at a reload ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def examined(monkeypatch) -> list[Path]:
+    """Every chain whose bytes are looked into."""
+    seen: list[Path] = []
+    honest = certificates._parse_chain
+
+    def parse(key, path, data, flaws):
+        seen.append(path)
+        return honest(key, path, data, flaws)
+
+    monkeypatch.setattr(certificates, "_parse_chain", parse)
+    return seen
+
+
+def test_what_has_not_changed_is_not_examined_again(house: House, examined: list[Path]) -> None:
+    readings = Readings()
+    one, two = house.certificate("a.example"), house.certificate("b.example")
+    settings = Settings((one, replace(two, client_ca=house.ca, client_verify="required")), (Listener(),))
+    first = survey_settings(settings, now_wall=SYSTEM.wall(), readings=readings)
+    assert [one.chain, two.chain] == examined
+    again = survey_settings(settings, now_wall=SYSTEM.wall(), readings=readings)
+
+    assert [one.chain, two.chain] == examined
+    assert first == again
+    assert "required" == again.supply.pairs[1].client.verify
+
+    house.certificate("b.example")
+    third = survey_settings(settings, now_wall=SYSTEM.wall(), readings=readings)
+    assert [one.chain, two.chain, two.chain] == examined
+    assert first.supply.pairs[0] == third.supply.pairs[0]
+    assert first.supply.pairs[1].pem != third.supply.pairs[1].pem
+
+
+def _swap_key(house: House, one: Certificate) -> None:
+    shutil.copy(path(house.certificate("other.example").key), path(one.key))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (_swap_key, "belong"),
+        (lambda _, one: path(one.key).unlink(), "cannot be read"),
+        (lambda _, one: path(one.chain).write_bytes(path(one.chain).read_bytes()[:-99]), "no certificate"),
+    ],
+    ids=["another key", "no key", "half a chain"],
+)
+def test_a_file_that_has_changed_is_wrong_as_ever(
+    house: House, change: Callable[[House, Certificate], None], word: str
+) -> None:
+    readings = Readings()
+    one = house.certificate("a.example")
+    settings = Settings((one,), (Listener(),))
+    assert [] == survey_settings(settings, now_wall=SYSTEM.wall(), readings=readings).flaws
+    change(house, one)
+    found = survey_settings(settings, now_wall=SYSTEM.wall(), readings=readings)
+
+    assert 1 == len(found.errors)
+    assert word in found.errors[0]
+    assert () == found.supply.pairs
+
+
+def test_what_time_makes_of_a_certificate_is_seen_though_it_is_the_same(house: House) -> None:
+    readings = Readings()
+    settings = Settings((house.certificate("a.example", days=10),), (Listener(),))
+    now_wall = SYSTEM.wall()
+    words = [
+        [flaw.message for flaw in survey_settings(settings, now_wall=now_wall + at * DAY_S, readings=readings).flaws]
+        for at in (0, 11, 0, -2)
+    ]
+
+    assert [0, 1, 0, 1] == [len(each) for each in words]
+    assert "expired" in words[1][0]
+    assert "not valid before" in words[3][0]
+
+
+def test_what_is_doubtful_about_a_chain_is_said_every_time(house: House) -> None:
+    readings = Readings()
+    one = house.certificate("a.example")
+    stranger = Authority("Somebody else").issue(("b.example",)).chain
+    path(one.chain).write_bytes(path(one.chain).read_bytes() + stranger)
+    settings = Settings((one,), (Listener(),))
+    words = [
+        [flaw.message for flaw in survey_settings(settings, now_wall=SYSTEM.wall(), readings=readings).flaws]
+        for _ in range(3)
+    ]
+
+    assert 1 == len(words[0])
+    assert words[0] == words[1] == words[2]
+
+
+def test_what_is_named_no_more_is_forgotten(house: House, examined: list[Path]) -> None:
+    readings = Readings()
+    one, two = house.certificate("a.example"), house.certificate("b.example")
+    for named in [(one, two), (one,), (one, two)]:
+        survey_settings(Settings(named, (Listener(),)), now_wall=SYSTEM.wall(), readings=readings)
+
+    assert [one.chain, two.chain, two.chain] == examined
