@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 import trio
 
+from tests.kit.client import Client, Gone
 from tests.kit.gates import Download
 from tests.kit.load import load
 from tests.kit.node import Node, until
+from tests.kit.ranged import Ranged, numbered
+
+MIB = 1 << 20
+BODY = numbered(6 * MIB + 77)
 
 
 async def succeeded(node: Node, before: int) -> int:
@@ -73,6 +79,40 @@ async def test_another_program_takes_over_without_a_failed_request(node_at, orig
         node.signal(signal.SIGTERM)
         await until(lambda: not _runs(new), why=node.tail)
         assert not (node.folder / "edge.pid").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_killed", [False, True], ids=["goes on", "is killed"])
+async def test_a_fetch_of_the_old_program_is_shared_with_clients_of_the_new(node_at, origin, is_killed):
+    """The claim is in a page that both have. Who is killed with one loses it, whoever's child he was."""
+    origin.pages = {b"/film": (page := Ranged(BODY))}
+    page.hold_at = 3 * MIB
+    async with node_at() as node:
+        old, [worker, _] = node.master_pid(), node.workers
+        [[early]] = await node.clients_of(worker)
+        replies = []
+
+        async def ask(client: Client) -> None:
+            with suppress(Gone):
+                replies.append(await client.get("/film"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask, early)
+            await page.held.wait()
+            node.signal(signal.SIGUSR2)
+            await until(lambda: node.master_pid() != old, why=node.tail)
+            [[late]] = await node.clients_of(node.workers[0])
+            nursery.start_soon(ask, late)
+            await until(lambda: len(late.received) > 2 * MIB, why=node.tail)
+            if is_killed:
+                os.kill(worker, signal.SIGKILL)
+            page.go_on.set()
+        await succeeded(node, old)
+
+        assert [BODY] * (1 if is_killed else 2) == [got.body for got in replies]
+        assert any(b"collapsed" in got.get(b"cache-status") for got in replies)
+        assert (2 if is_killed else 1) == len(page.spans)
+        assert page.sent <= len(BODY) + MIB
 
 
 @pytest.mark.slow
