@@ -10,49 +10,36 @@ Source: RFC 9110 §10.1.1, §15.4.5; RFC 9111 §4.3.3, §4.4; RFC 5861 §4.
 
 from __future__ import annotations
 
-import random
-import secrets
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
-
-import trio
 
 from edge.cache.ask import Method
 from edge.cache.lookup import ERROR_STATUSES
 from edge.cache.purge import Purge, What
-from edge.cache.refresh import conditions, confirmed, invalidated, invalidated_groups
+from edge.cache.refresh import confirmed, invalidated, invalidated_groups
 from edge.cache.storing import NotStored, Unstored, may_store
 from edge.errors import OriginFault
 from edge.exchange.decision import Fetch
-from edge.http.h1.render import field_lines
 from edge.message.head import Framing
-from edge.message.trace import continued, go_on
 from edge.observe import names
 from edge.origin.request import (
     Aim,
-    OriginRequest,
-    Said,
-    may_be_said_again,
-    origin_request,
-    sent_request_id,
     sent_trailers,
 )
 from edge.policy.identity import without
 from edge.worker.confirming import confirm, hear_head, serve_stale
-from edge.worker.introducing import address_of, introduction, told
 from edge.worker.landing import WHOLE, keep, note_not_kept
 from edge.worker.means import Errand, Means
 from edge.worker.parting import PARTED, parted
 from edge.worker.passing import pass_on
+from edge.worker.question import candidates, compose, put, within
 from edge.worker.replacing import replace_by
 from edge.worker.tally import count_reply
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable
 
     from edge.cache.copy import Copy
-    from edge.message.head import Field, RequestHead
-    from edge.message.trace import Context
+    from edge.message.head import Field
     from edge.worker.flights import Flight
     from edge.worker.session import Exchange
 
@@ -75,18 +62,11 @@ async def ask(means: Means, x: Exchange, plan: Fetch, flight: Flight | None) -> 
 
 def begin(means: Means, x: Exchange, plan: Fetch, flight: Flight | None) -> Errand:
     """Put the question. Nothing is sent yet."""
-    origin, route = x.known.origin, x.known.route
-    assert origin is not None
-    assert route is not None
     request = compose(means, x, plan)
-    ox = means.origins.exchange(origin.name, request, address_of(means, x), x.interim, route.retry)
-    ox.heard = x.known.head.fields
+    ox = put(means, x, request)
     way = x.known.way
-    if way is not None and not way.is_plain:
-        if way.timeouts is not None:
-            ox.limit(way.timeouts.first_byte_s, way.timeouts.between_bytes_s)
-        if way.mirror is not None and request.framing is Framing.NONE:
-            means.mirrors.hear(way.mirror, request)
+    if way is not None and not way.is_plain and way.mirror is not None and request.framing is Framing.NONE:
+        means.mirrors.hear(way.mirror, request)
     return Errand(x, plan, flight, ox, means.clock.mono(), means.clock.wall())
 
 
@@ -98,7 +78,7 @@ async def carry(means: Means, errand: Errand) -> None:
         if way is None or way.timeouts is None or way.timeouts.total_s is None:
             await _carry(means, errand)
         else:
-            with _within(way.timeouts.total_s):
+            with within(way.timeouts.total_s):
                 await _carry(means, errand)
     except OriginFault as fault:
         origin = x.known.origin
@@ -136,20 +116,6 @@ async def _carry(means: Means, errand: Errand) -> None:
         await _answered(means, errand)
 
 
-@contextmanager
-def _within(total_s: float) -> Iterator[None]:
-    """
-    Give the block so long.
-
-    Raises:
-        OriginFault: it took longer.
-    """
-    with trio.move_on_after(total_s) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise OriginFault(f"not done within {total_s:g}s", word="http_response_timeout", reply=504)
-
-
 def _replace(errand: Errand) -> None:
     """Put an operator's page in the place of what the origin says, where that is ruled."""
     pages = errand.x.known.pages
@@ -163,80 +129,6 @@ def _trailers(means: Means, x: Exchange) -> list[Field]:
     """Return which of the client's trailers the origin gets: by none may it say who it is."""
     admission = means.rooms.admission
     return sent_trailers(x.trailers if admission is None else without(x.trailers, admission.told))
-
-
-# -- the question --------------------------------------------------------------------------------------------
-
-
-def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
-    """Say to the origin what it is to know."""
-    head = x.known.asked
-    peer = x.session.peer if x.is_attended else ""
-    trusted = means.rooms.trusted.trusts(peer)
-    context = None
-    if means.rooms.config.trace.enabled:
-        context = _place(means, head)
-    x.request_id = sent_request_id(head, trusted=trusted) or (
-        means.next_id() if context is None else b"%b-%b" % context[:2]
-    )
-    way = x.known.way
-    changes = None if way is None else way.request_changes
-    may_repeat = (
-        x.is_attended and changes is None and context is None and may_be_said_again(head, plan.aim, trusted=trusted)
-    )
-    request = None
-    if may_repeat and x.session.said is not None:
-        request = x.session.said.again(head, plan.aim, x.request_id)
-    if request is None:
-        request = _compose(means, x, plan, peer.encode(), trusted=trusted)
-        if context is not None:
-            request.fields = continued(request.fields, context)
-        if changes is not None:
-            request.fields = changes.apply(request.fields, told(means, x))
-        if may_repeat:
-            lines = field_lines([entry for entry in request.fields if entry[0] != b"x-request-id"])
-            x.session.said = Said(head, plan.aim, lines)
-    origin = x.known.origin
-    if origin is not None and origin.proxy_protocol is not None:
-        request.preface = introduction(means, x, int(origin.proxy_protocol[1]))
-    if plan.part is not None:
-        request.fields.append((b"range", b"bytes=%d-%d" % (plan.part[0], plan.part[1] - 1)))
-    if request.expect_continue:
-        request.fields.append((b"expect", b"100-continue"))  # the origin decides, as RFC 9110 §10.1.1 wants it
-    return request
-
-
-def _place(means: Means, head: RequestHead) -> Context:
-    """Say where we are in the trace that a request is part of, or in one that it begins."""
-    sample = means.rooms.config.trace.sample
-    sampled = sample > 0 and random.random() < sample
-    return go_on(head.get(b"traceparent"), secrets.token_bytes(24), sampled=sampled)
-
-
-def _compose(means: Means, x: Exchange, plan: Fetch, peer: bytes, *, trusted: bool) -> OriginRequest:
-    etag = modified = None
-    if plan.aim is Aim.REFRESH:
-        for name, value in conditions(_candidates(plan)):
-            if name == b"if-none-match":
-                etag = value
-            else:
-                modified = value
-    return origin_request(
-        x.known.asked,
-        peer=peer,
-        trusted=trusted,
-        request_id=x.request_id,
-        aim=plan.aim,
-        identity=bool(means.codings),
-        encodings=means.codings,
-        etag=etag,
-        last_modified=modified,
-    )
-
-
-def _candidates(plan: Fetch) -> Sequence[Copy]:
-    """The copies that a REFRESH asks about."""
-    return plan.others if plan.stale is None else [plan.stale.copy]
 
 
 # -- the answer ----------------------------------------------------------------------------------------------
@@ -281,7 +173,7 @@ async def _answered(means: Means, errand: Errand) -> None:
     x, plan, ox, reply = errand.x, errand.plan, errand.ox, errand.reply
     request, store, stale = x.known.ask, rooms.store, plan.stale
     if plan.aim is Aim.REFRESH and reply.status == 304:
-        copy = confirmed(_candidates(plan), reply)
+        copy = confirmed(candidates(plan), reply)
         ox.release()
         if copy is None:  # a 304 that speaks of nothing we have: ask for the whole
             await ask(means, x, Fetch(Aim.WHOLE, plan.fwd, shared=plan.shared), errand.flight)

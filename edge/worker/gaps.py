@@ -16,18 +16,21 @@ Source: RFC 9110 §13.1.5, §14.2, §15.3.7; RFC 9111 §3.4.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
 from edge.cache.combine import Fit, fit, part_of, validator_of
+from edge.cache.lookup import Fwd
 from edge.cache.refresh import refresh
 from edge.cache.spans import gap_around
 from edge.cache.storing import NotStored, not_stored
 from edge.errors import EdgeFault, Fault, OriginFault
+from edge.exchange.decision import Fetch
 from edge.observe import names
-from edge.origin.request import Aim, OriginRequest, origin_request, sent_request_id
+from edge.origin.request import Aim
 from edge.worker.flights import PIECE
-from edge.worker.introducing import introduction, told
+from edge.worker.question import compose, put, within
 from edge.worker.session import Unattended
 from edge.worker.tally import count_reply
 
@@ -63,30 +66,13 @@ def _landing_number(copy: Copy) -> int:
     return int.from_bytes(blake2b(b"%d lands" % copy.copy_id, digest_size=7).digest())
 
 
-def question(means: Means, x: Exchange, copy: Copy, start: int, end: int) -> OriginRequest:
-    """Ask for the bytes *start* to *end* of *copy*, on behalf of *x*."""
-    mark, known = validator_of(copy), x.known
+def ask(means: Means, x: Exchange, copy: Copy, start: int, end: int) -> OriginExchange:
+    """Ask for the bytes *start* to *end* of *copy*, on behalf of *x*. Nothing is sent yet."""
+    mark = validator_of(copy)
     assert mark is not None
-    peer = x.session.peer if x.is_attended else ""
-    trusted = means.rooms.trusted.trusts(peer)
-    x.request_id = sent_request_id(known.asked, trusted=trusted) or means.next_id()
-    request = origin_request(
-        known.asked,
-        peer=peer.encode(),
-        trusted=trusted,
-        request_id=x.request_id,
-        aim=Aim.WHOLE,
-        identity=bool(means.codings),
-        encodings=means.codings,
-        method=b"GET",
-    )
-    changes = None if known.way is None else known.way.request_changes
-    if changes is not None:
-        request.fields = changes.apply(request.fields, told(means, x))
-    if known.origin is not None and known.origin.proxy_protocol is not None:
-        request.preface = introduction(means, x, int(known.origin.proxy_protocol[1]))
-    request.fields += [(b"range", b"bytes=%d-%d" % (start, end - 1)), (b"if-range", mark)]
-    return request
+    request = compose(means, x, Fetch(Aim.WHOLE, Fwd.PARTIAL, part=(start, end)))
+    request.fields.append((b"if-range", mark))
+    return put(means, x, replace(request, method=b"GET"))
 
 
 def fitting(copy: Copy, reply_fit: Fit, status: int) -> None:
@@ -170,7 +156,13 @@ class Run:
 
     async def carry(self) -> None:
         """Ask, and store what comes."""
-        await self.end_with(self._ask())
+        way = self._known.way
+        total_s = None if way is None or way.timeouts is None else way.timeouts.total_s
+        await self.end_with(self._ask() if total_s is None else self._ask_within(total_s))
+
+    async def _ask_within(self, total_s: float) -> None:
+        with within(total_s):
+            await self._ask()
 
     async def end_with(self, bringing: Awaitable[None]) -> None:
         """Await what brings the bytes, and end: whoever waits for them learns of it."""
@@ -197,9 +189,8 @@ class Run:
         assert origin is not None
         store = means.rooms.store
         assert store is not None
-        request = question(means, Unattended(known, means.clock.mono()), self.copy, self.at, self.end)
         asked_mono, asked_wall = means.clock.mono(), means.clock.wall()
-        async with means.origins.exchange(origin.name, request) as ox:
+        async with ask(means, Unattended(known, asked_mono), self.copy, self.at, self.end) as ox:
             reply = await ox.reply()
             self.server = f"{origin.name}/{ox.server}"
             count_reply(means, origin.name, ox, reply, means.clock.mono() - asked_mono)

@@ -33,7 +33,7 @@ from edge.origin.request import Aim
 from edge.reply.cache_status import forwarded
 from edge.reply.compose import ttl_at
 from edge.worker.flights import PIECE
-from edge.worker.gaps import Changed, Run, claim_number, fitting, is_landing, question
+from edge.worker.gaps import Changed, Run, ask, claim_number, fitting, is_landing
 from edge.worker.stored import shape_copy
 from edge.worker.tally import count_reply
 
@@ -199,7 +199,7 @@ class PartsReader:
         origin = x.known.origin
         assert origin is not None
         asked_mono = means.clock.mono()
-        async with means.origins.exchange(origin.name, question(means, x, copy, start, end)) as ox:
+        async with ask(means, x, copy, start, end) as ox:
             reply = await ox.reply()
             count_reply(means, origin.name, ox, reply, means.clock.mono() - asked_mono)
             found = fit(copy, reply, start)

@@ -6,6 +6,7 @@ It carries out what :mod:`edge.exchange` decided, through the parts beside it, w
     quick        asks and answers without a task where that is simple
     sharing      asks once for everyone: claims a key, joins a flight, refreshes behind
     asking       asks the origin, and sees what its head means
+    question     what an origin is told, and how long it has
     confirming   what that does to a copy we have
     landing      keeps a reply, whole or as it lands
     following    sends a body while it lands

@@ -21,10 +21,10 @@ from edge.message.head import ReplyHead
 from edge.message.headers import end_to_end
 from edge.observe import names
 from edge.origin.request import Aim
-from edge.worker.asking import compose, note
-from edge.worker.introducing import address_of
+from edge.worker.asking import note
 from edge.worker.means import Errand
 from edge.worker.passing import pass_on
+from edge.worker.question import compose, put
 
 if TYPE_CHECKING:
     from edge.worker.means import Means
@@ -38,15 +38,7 @@ async def tunnel(means: Means, x: Exchange) -> None:
     x.outcome = plan.fwd.value
     request = compose(means, x, plan)
     asked_mono, asked_wall = means.clock.mono(), means.clock.wall()
-    origin, route = x.known.origin, x.known.route
-    assert origin is not None
-    assert route is not None
-    asking = means.origins.exchange(origin.name, request, address_of(means, x), x.interim, route.retry)
-    asking.heard = x.known.head.fields
-    timeouts = None if x.known.way is None else x.known.way.timeouts
-    if timeouts is not None:
-        asking.limit(timeouts.first_byte_s, timeouts.between_bytes_s)
-    async with asking as ox:
+    async with put(means, x, request) as ox:
         reply = await ox.reply()
         errand = Errand(x, plan, None, ox, asked_mono, asked_wall)
         errand.reply = reply

@@ -14,8 +14,9 @@ import trio.testing
 from edge.cache.audit import faults
 from edge.cache.copy import IDENTITY
 from edge.cache.records import CHUNK
-from edge.config.route_rules import RouteRequestHeaders
-from edge.config.tree import CacheConfig, Route, RouteCache
+from edge.config.origin_rules import RouteRetry
+from edge.config.route_rules import RouteRequestHeaders, RouteTimeouts
+from edge.config.tree import CacheConfig, Route, RouteCache, Trace
 from edge.observe import names
 from edge.worker import flights
 from tests.kit.client import Gone
@@ -821,6 +822,41 @@ async def test_what_is_missing_is_asked_for_in_the_words_of_the_route(edge_at, t
     assert {(b"secret", b"/film", None)} == {
         (asked.get(b"x-key"), asked.get(b"x-path"), asked.get(b"x-debug")) for asked in page.asked
     }
+
+
+@pytest.mark.parametrize("limit", [{"first_byte_s": 0.05}, {"total_s": 0.1}], ids=["first byte", "total"])
+async def test_what_is_missing_has_no_longer_than_the_route_gives(edge_at, tmp_path: Path, limit) -> None:
+    page = Ranged(BODY)
+    never = trio.Event()
+
+    async def stuck(_: Asked, wire: Wire) -> None:
+        await never.wait()
+
+    routes = (Route(None, "/", "shop", timeouts=RouteTimeouts(**limit), retry=RouteRetry(retries=0)),)
+    async with edge_at(tmp_path, origin=Origin({b"/film": page}), routes=routes) as edge:
+        client = await edge.client()
+        with trio.fail_after(10):
+            await client.get("/film", Range="bytes=0-9")
+            await still(edge)
+            edge.origin.pages[b"/film"] = stuck
+            late = await client.get("/film", Range="bytes=4000000-4000009")
+
+    assert 504 == late.status
+
+
+async def test_what_is_missing_is_asked_for_within_the_clients_trace(edge_at, tmp_path: Path) -> None:
+    page = Ranged(BODY)
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    async with edge_at(tmp_path, origin=Origin({b"/film": page}), trace=Trace(enabled=True)) as edge:
+        client = await edge.client()
+        with trio.fail_after(10):
+            for _ in range(2):
+                await client.get("/film", Range="bytes=0-2500009", traceparent=f"00-{trace}-b7ad6b7169203331-01")
+                await still(edge)
+            await client.get("/film", traceparent=f"00-{trace}-b7ad6b7169203331-01")
+
+    assert 2 == len(page.asked)
+    assert {trace.encode()} == {asked.get(b"traceparent").split(b"-")[1] for asked in page.asked}
 
 
 async def test_a_part_of_what_differs_by_who_asks_is_nobody_elses(edge_at, tmp_path: Path) -> None:
