@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import outcome
 import trio
-from trio.lowlevel import Abort, Task, checkpoint, current_task, notify_closing, wait_readable, wait_task_rescheduled
+from trio.lowlevel import (
+    Abort,
+    Task,
+    checkpoint,
+    current_task,
+    in_trio_run,
+    notify_closing,
+    wait_readable,
+    wait_task_rescheduled,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +77,7 @@ class TrioEars:
 
     def close(self, fd: int) -> None:
         """Wake whoever waits."""
-        notify_closing(fd)
+        _tell_trio(fd)
 
     wake = close
 
@@ -123,7 +132,7 @@ class EpollEars:
                 self._epoll.unregister(fd)
         self._calls.pop(fd, None)
         self.wake(fd)
-        notify_closing(fd)  # a sender beside may wait for room, through trio
+        _tell_trio(fd)  # a sender beside may wait for room
 
     def wake(self, fd: int) -> None:
         """End the wait, if somebody waits."""
@@ -191,3 +200,9 @@ class EpollEars:
             return Abort.SUCCEEDED
 
         await wait_task_rescheduled(abort)
+
+
+def _tell_trio(fd: int) -> None:
+    """Wake whoever waits for *fd* through trio. After the run, when a worker lets go of everything, nobody does."""
+    if in_trio_run():
+        notify_closing(fd)

@@ -4,8 +4,8 @@ A worker's life: what it makes of its heritage, the tasks it runs, and how it le
 It accepts, serves, listens to the master, and leaves by one door: asked to, or because the master is gone, it takes what
 is still pending in its queues, finishes what it carries, and ends within ``drain``.
 
-Tasks: the fast lane; a ticker, which once a second sweeps deadlines and rings our own bell so that the fast lane turns and
-renews the heartbeat; a flusher for the ledger; in one worker of the node, those that check the health of origins; and one per
+Tasks: the fast lane; a ticker, which once a second (or more often: :func:`tick_s`) sweeps deadlines and rings our own bell so
+that the fast lane turns and renews the heartbeat; a flusher for the ledger; in one worker of the node, those that check the health of origins; and one per
 exchange in the slow lane.
 """
 
@@ -71,6 +71,12 @@ client is sent as fast as before. Source: tcp(7), TCP_NOTSENT_LOWAT; h2o, Chromi
 """
 
 TICK_S: Final = 1.0
+"""How often deadlines are swept, at least."""
+BEATS: Final = 4
+"""
+Turns that a worker at rest makes within ``hang``: its ticks are its only sign of life, and one that comes late, because
+the machine is busy, is to be held against nobody.
+"""
 FLUSH_S: Final = 0.1
 
 REST_S: Final = 1.0
@@ -263,6 +269,7 @@ class Worker:
             heritage.channel.send(Word.READY)
             await self._leave.wait()
             await self._drain()
+            fast.slow.quick.close()
             nursery.cancel_scope.cancel()
         row.ready = False
 
@@ -281,9 +288,10 @@ class Worker:
         self.heritage.channel.close()
 
     async def _tick(self) -> None:
-        """Once a second: deadlines, idle origin connections, queues that had to be left alone, and a turn."""
+        """Every tick: deadlines, idle origin connections, queues that had to be left alone, and a turn."""
+        every_s = tick_s(self.config.server.hang_s)
         while True:
-            await trio.sleep(TICK_S)
+            await trio.sleep(every_s)
             self.fast.sweep()
             self._watch_clock()
             self.tide.look(len(self.fast.sessions))
@@ -467,6 +475,11 @@ class Worker:
             log.warning("drain is over: %d connections are cut", len(self.fast.sessions))
         for session in list(self.fast.sessions.values()):
             self.fast.close(session)
+
+
+def tick_s(hang_s: float) -> float:
+    """Return how often a worker ticks that is ended when it has shown no sign of life for *hang_s*."""
+    return min(TICK_S, hang_s / BEATS)
 
 
 def _cells_of_route(head: RequestHead) -> RouteCells | None:

@@ -43,7 +43,7 @@ class Tide:
 
     def look(self, sessions: int) -> bool:
         """
-        (Once a second) Give memory back if half of a crowd has left, and no more are leaving; return whether it was done.
+        (Every tick) Give memory back if half of a crowd has left, and no more are leaving; return whether it was done.
 
         Those who leave after it would leave theirs behind.
         """

@@ -10,9 +10,11 @@ import pytest
 import trio
 import trio.testing
 
+from edge.clock import SYSTEM
 from edge.config.tree import Origin as OriginConfig
-from edge.config.tree import OriginServer
+from edge.config.tree import OriginServer, Server
 from edge.observe import names
+from edge.share.channel import Word
 from edge.worker import quick
 from tests.kit.client import Gone
 from tests.kit.house import House, TrioClock, house
@@ -320,6 +322,59 @@ async def test_a_worker_that_ends_settles_what_is_asked(tmp_path: Path) -> None:
     with trio.fail_after(1):
         entries = await edge.settled(2)
     assert "connection_terminated" == entries[1][12]
+
+
+async def test_a_worker_that_leaves_settles_what_others_could_have_shared(tmp_path: Path) -> None:
+    """When drain is over its clients are cut; the question goes with them, before the run ends."""
+    asked = trio.Event()
+
+    async def silent(_: Asked, wire: Wire) -> None:
+        asked.set()
+        await trio.sleep_forever()
+
+    origin = Origin({b"/warm": PRIVATE, b"/silent": silent})
+    async with house(tmp_path, origin=origin, server=Server(drain_s=0.1)) as edge:
+        await warm(edge)
+        client = await edge.client()
+        await client.ask("/silent")
+        with trio.fail_after(5):
+            await asked.wait()
+            assert 1 == len(edge.worker.fast.slow.quick.asked)
+            edge.channel.send(Word.LEAVE)
+            entries = await edge.settled(2)
+
+        assert not is_left(edge)
+    assert "connection_terminated" == entries[1][12]
+
+
+def test_a_worker_whose_run_has_broken_off_closes_in_order_all_the_same(tmp_path: Path) -> None:
+    """What is asked is settled, and everything closed, though there is nobody left whom trio could wake."""
+
+    async def broken_off() -> House:
+        asked = trio.Event()
+
+        async def silent(_: Asked, wire: Wire) -> None:
+            asked.set()
+            await trio.sleep_forever()
+
+        origin = Origin({b"/warm": PRIVATE, b"/silent": silent})
+        async with house(tmp_path, origin=origin, clock=SYSTEM) as edge:
+            await warm(edge)
+            client = await edge.client()
+            await client.ask("/silent")
+            await asked.wait()
+            edge.worker.close = lambda: None  # not yet
+        return edge
+
+    edge = trio.run(broken_off)
+    assert 1 == len(edge.worker.fast.slow.quick.asked)
+    del edge.worker.close
+    edge.worker.close()
+
+    assert not edge.worker.fast.slow.quick.asked
+    assert "connection_terminated" == edge.entries[1][12]
+    assert edge.worker.fast.epoll.closed
+    assert -1 == edge.worker.heritage.channel.fileno()  # what is closed last of all
 
 
 async def test_a_head_that_is_passed_on_again_says_the_same(tmp_path: Path) -> None:
