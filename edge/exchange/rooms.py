@@ -224,6 +224,10 @@ class Rooms:
             decision = self.with_copy(known, found.copy, stamp)
             if decision is not None:
                 return decision
+            assert self.store is not None
+            self.store.forget(found.copy, self.now_wall)  # a head without its body is of no use to anybody
+            if ask.cc.only_if_cached:
+                return unmet(known, self.now_wall)
             return fetch_for(known, Miss(Fwd.MISS, []), self.slice_bytes)
         if type(found) is Unmet:
             return unmet(known, self.now_wall)

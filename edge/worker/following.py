@@ -23,7 +23,7 @@ from edge.reply.cache_status import forwarded
 from edge.reply.compose import ttl_at
 from edge.worker.parts import PartsReader, what_is_left
 from edge.worker.session import HIGH
-from edge.worker.stored import shape_copy
+from edge.worker.shaping import shape_copy
 
 if TYPE_CHECKING:
     from edge.cache.copy import Copy

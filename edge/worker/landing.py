@@ -25,7 +25,7 @@ from edge.worker.flights import PIECE, State
 from edge.worker.following import follow
 from edge.worker.passing import pass_on
 from edge.worker.session import Phase
-from edge.worker.stored import shape_copy
+from edge.worker.shaping import shape_copy
 
 if TYPE_CHECKING:
     from edge.cache.fill import Fill

@@ -34,7 +34,7 @@ from edge.reply.cache_status import forwarded
 from edge.reply.compose import ttl_at
 from edge.worker.flights import PIECE
 from edge.worker.gaps import Changed, Run, ask, claim_number, fitting, is_landing
-from edge.worker.stored import shape_copy
+from edge.worker.shaping import shape_copy
 from edge.worker.tally import count_reply
 
 if TYPE_CHECKING:

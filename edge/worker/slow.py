@@ -12,6 +12,7 @@ It carries out what :mod:`edge.exchange` decided, through the parts beside it, w
     following    sends a body while it lands
     passing      sends a reply that is not kept
     stored       sends copies from the store, and makes codings of them
+    shaping      says what reply a copy gives
     parting      begins to keep what an origin has sent a part of
     parts        sends from a copy of which parts are stored
     gaps         fetches what is missing of one
@@ -39,12 +40,15 @@ from typing import TYPE_CHECKING, assert_never
 
 import trio
 
+from edge.cache.lookup import Fwd
 from edge.errors import EdgeFault, Fault, Side
+from edge.exchange.decide import unmet
 from edge.exchange.decision import Admit, Answer, Combine, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
 from edge.exchange.send import send_answer
 from edge.exchange.wording import changed
 from edge.message.head import Framing
 from edge.observe import names
+from edge.origin.request import Aim
 from edge.reply.errors import error_reply
 from edge.worker.admitting import Admitting
 from edge.worker.coding import Coders
@@ -54,7 +58,7 @@ from edge.worker.parts import combine
 from edge.worker.quick import Quick
 from edge.worker.session import Exchange, Phase
 from edge.worker.sharing import fetch, go_on, refresh_behind
-from edge.worker.stored import send_ready, send_stored
+from edge.worker.stored import BodyGone, send_ready, send_stored
 from edge.worker.tunnel import tunnel
 
 if TYPE_CHECKING:
@@ -180,7 +184,12 @@ class SlowLane:
     async def _carry(self, x: Exchange, leg: int, walk: Callable[[], Awaitable[None]]) -> None:
         """Carry one leg of an exchange, and if it was the last, the exchange to its end, whatever that is."""
         try:
-            await walk()
+            try:
+                await walk()
+            except BodyGone:
+                if x.leg != leg or x.status:
+                    raise
+                await self._walk(x, self._without_copy(x))
             if x.leg == leg:
                 await x.session.room(0)
         except Fault as fault:
@@ -195,6 +204,12 @@ class SlowLane:
         finally:
             if x.leg == leg:
                 self.settle(x)
+
+    def _without_copy(self, x: Exchange) -> Decision:
+        """What to do for a request whose copy was taken away before its reply had begun."""
+        if x.known.ask.cc.only_if_cached:
+            return unmet(x.known, self.rooms.now_wall)
+        return Fetch(Aim.WHOLE, Fwd.MISS, shared=True)
 
     async def _walk(self, x: Exchange, decision: Decision) -> None:
         """Carry out a decision, and what it leads to."""

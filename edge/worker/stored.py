@@ -4,7 +4,12 @@ Sending copies from the store, and making the codings that are wanted of them.
 A coding is made once per node: whoever comes first claims it, and the others wait for it a while. It is stored beside
 the identity, which always stays.
 
-Invariant: what is sent of a body lies in the store to its end, or the exchange ends with a fault.
+A copy may be taken away at any moment: evicted, purged, replaced. If nothing of it has been sent, the origin is asked as if it had
+never been there (:class:`BodyGone`); if its reply has begun, the rest comes from the origin, where a strong validator says
+that it is the rest.
+
+Invariant: what is sent of a body lies in the store to its end, or is the origin's of the same validator, or the exchange ends with a
+fault.
 """
 
 from __future__ import annotations
@@ -13,22 +18,24 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 import trio
+from msgspec.structs import replace
 
+from edge.cache.combine import may_combine
 from edge.cache.copy import IDENTITY
 from edge.errors import EdgeFault
 from edge.exchange.decision import Combine, Serve
 from edge.exchange.rooms import WHOLE_CODING
-from edge.exchange.send import send_serve, shape, whole
+from edge.exchange.send import send_serve, whole
 from edge.message.head import Framing
 from edge.observe import names
-from edge.reply.cache_status import hit
-from edge.reply.compose import ttl_at
 from edge.worker.flights import PIECE
+from edge.worker.parts import PartsReader
+from edge.worker.shaping import shape_copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edge.cache.copy import Copy
+    from edge.cache.copy import BodyRef, Copy
     from edge.compress.encoder import Encoder
     from edge.exchange.decision import Stored
     from edge.exchange.rooms import Rooms
@@ -38,6 +45,13 @@ if TYPE_CHECKING:
 
 VARIANT_S: Final = 5.0
 """How long to wait for a coding that another exchange is making; then identity is sent."""
+
+
+class BodyGone(EdgeFault):
+    """A copy was taken away between being found and being read."""
+
+    def __init__(self) -> None:
+        super().__init__("a stored body is gone", reply=503)
 
 
 def send_ready(rooms: Rooms, x: Exchange, serve: Serve, cache_status: bytes | None = None) -> None:
@@ -61,12 +75,14 @@ async def send_copy(means: Means, x: Exchange, copy: Copy, cache_status: bytes) 
     Send a copy that was asked about, or is used because the origin failed.
 
     Raises:
-        EdgeFault: its body is gone.
+        BodyGone: before anything was sent.
+        Fault: after that.
     """
     rooms = means.rooms
     ready = rooms.with_copy(x.known, copy, None)
     if ready is None:
-        raise EdgeFault("a stored body is gone", reply=503)
+        _forget(means, copy)
+        raise BodyGone
     if isinstance(ready, Serve):
         send_ready(rooms, x, ready, cache_status)
     elif isinstance(ready, Combine):
@@ -81,8 +97,24 @@ async def send_stored(means: Means, x: Exchange, stored: Stored, cache_status: b
     Send a copy whose body, or coding, must first be got.
 
     Raises:
-        EdgeFault: its body is gone.
+        BodyGone: before anything was sent.
+        Fault: after that.
     """
+    try:
+        await _send_stored(means, x, stored, cache_status)
+    except BodyGone:
+        _forget(means, stored.copy)
+        raise
+
+
+def _forget(means: Means, copy: Copy) -> None:
+    """A head without its body is of no use to anybody."""
+    store = means.rooms.store
+    assert store is not None
+    store.forget(copy, means.clock.wall())
+
+
+async def _send_stored(means: Means, x: Exchange, stored: Stored, cache_status: bytes | None) -> None:
     rooms, coders = means.rooms, means.coders
     copy, coding = stored.copy, stored.coding
     ref = copy.bodies.get(coding)
@@ -100,7 +132,7 @@ async def send_stored(means: Means, x: Exchange, stored: Stored, cache_status: b
     if ref is None:  # too long to be coded before it is sent, or to keep a variant of
         shaped = shape_copy(rooms, x, copy, coding, None, cache_status, eligible=stored.eligible)
         body = copy.bodies[IDENTITY]
-        await _send_spans(means, x, shaped, body.body_id, body.length, coders.begin(coding, body.length))
+        await _send_spans(means, x, copy, shaped, body, coders.begin(coding, body.length))
         return
     if ref.length <= rooms.memory.largest:
         stamp = rooms.stamps.read(x.known.ask.hash)
@@ -109,34 +141,7 @@ async def send_stored(means: Means, x: Exchange, stored: Stored, cache_status: b
         send_ready(rooms, x, serve, cache_status)
         return
     shaped = shape_copy(rooms, x, copy, coding, ref.length, cache_status, eligible=stored.eligible)
-    await _send_spans(means, x, shaped, ref.body_id, ref.length, None)
-
-
-def shape_copy(
-    rooms: Rooms,
-    x: Exchange,
-    copy: Copy,
-    coding: bytes,
-    length: int | None,
-    cache_status: bytes | None,
-    *,
-    eligible: bool,
-    in_order: bool = False,
-) -> Shaped:
-    """Compose the reply that *copy* gives in *coding*: see :func:`edge.exchange.send.shape`."""
-    x.encoding = "" if coding == IDENTITY else coding.decode()
-    if cache_status is None and x.collapsed:
-        cache_status = hit(ttl_at(rooms.now_s, copy.fresh_until_wall), detail="collapsed")
-    return shape(
-        x.known,
-        copy,
-        rooms.now_s,
-        coding=coding,
-        length=length,
-        eligible=eligible,
-        cache_status=cache_status,
-        in_order=in_order,
-    )
+    await _send_spans(means, x, copy, shaped, ref, None)
 
 
 async def variant(means: Means, copy: Copy, coding: bytes) -> tuple[Copy, bytes | None]:
@@ -187,7 +192,7 @@ def _reader(rooms: Rooms, body_id: int) -> Callable[[int, int], bytes]:
     def read(start: int, end: int) -> bytes:
         data = store.read(body_id, start, end)
         if data is None:
-            raise EdgeFault("a stored body is gone", reply=503)
+            raise BodyGone
         return data
 
     return read
@@ -204,23 +209,43 @@ async def _read_all(rooms: Rooms, body_id: int, length: int) -> bytes:
 
 
 async def _send_spans(
-    means: Means, x: Exchange, shaped: Shaped, body_id: int, length: int, coder: Encoder | None
+    means: Means, x: Exchange, copy: Copy, shaped: Shaped, body: BodyRef, coder: Encoder | None
 ) -> None:
     """Send what was shaped of a stored body, reading a piece at a time."""
-    x.reply(shaped.head)
+    read = _reader(means.rooms, body.body_id)
+    pieces: list[bytes | Span] = whole(body.length) if shaped.pieces is None else shaped.pieces
     if shaped.head.framing is Framing.NONE:
-        x.end()
-        return
-    read = _reader(means.rooms, body_id)
-    pieces: list[bytes | Span] = whole(length) if shaped.pieces is None else shaped.pieces
+        pieces = []
+    rest: PartsReader | None = None
+    for first in (piece[0] for piece in pieces if not isinstance(piece, bytes)):
+        read(first, first + 1)  # while something else can still be said
+        break
+    x.reply(shaped.head)
     for piece in pieces:
         if isinstance(piece, bytes):
             x.send(piece)
             continue
-        start, end = piece
-        for at in range(start, end, PIECE):
-            await means.coders.send(x, read(at, min(end, at + PIECE)), coder)
-            await trio.lowlevel.checkpoint()
+        at, end = piece
+        while rest is None and at < end:
+            try:
+                data = read(at, min(end, at + PIECE))
+            except BodyGone:
+                rest = _rest(means, x, copy, body)
+                if rest is None:
+                    raise
+            else:
+                at += len(data)
+                await means.coders.send(x, data, coder)
+                await trio.lowlevel.checkpoint()
+        if rest is not None:
+            await rest.send(at, end, coder)
     if coder is not None:
         x.send(coder.finish())
     x.end()
+
+
+def _rest(means: Means, x: Exchange, copy: Copy, body: BodyRef) -> PartsReader | None:
+    """Return who goes on where a body was taken away; None: nobody can say what its rest would be."""
+    if means.rooms.parts is None or body is not copy.bodies[IDENTITY] or not may_combine(copy):
+        return None
+    return PartsReader(means, x, replace(copy, spans=()))
