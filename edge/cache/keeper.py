@@ -70,10 +70,12 @@ class Keeper:
         store: open in this process.
         last_use: the second of a copy's last use, by its id.
         clock: a test sets its own.
+        count: called with how many copies have just been evicted or have expired.
     """
 
     __slots__ = (
         "_clock",
+        "_count",
         "_expire_mono",
         "_last_use",
         "_store",
@@ -84,11 +86,18 @@ class Keeper:
         "purged",
     )
 
-    def __init__(self, store: Store, last_use: Callable[[int], int], clock: Clock = SYSTEM) -> None:
+    def __init__(
+        self,
+        store: Store,
+        last_use: Callable[[int], int],
+        clock: Clock = SYSTEM,
+        count: Callable[[int], object] = lambda _: None,
+    ) -> None:
         self._store = store
         self._upkeep = Upkeep(store)
         self._last_use = last_use
         self._clock = clock
+        self._count = count
         self._sweep_mono = 0.0
         self._expire_mono = clock.mono() + EXPIRE_S
         self.evicted = 0
@@ -182,7 +191,9 @@ class Keeper:
 
     def _remove(self, ids: list[int]) -> Iterator[None]:
         for start in range(0, len(ids), EVICTED):
-            self.evicted += self._upkeep.evict(ids[start : start + EVICTED], self._clock.wall())
+            gone = self._upkeep.evict(ids[start : start + EVICTED], self._clock.wall())
+            self.evicted += gone
+            self._count(gone)
             yield
 
 
@@ -204,7 +215,11 @@ def main(heritage: Heritage) -> int:
         return 1
     if store.note is not None:
         _log.warning("%s", store.note)
-    keeper = Keeper(store, heritage.recency.read)
+    keeper = Keeper(
+        store,
+        heritage.recency.read,
+        count=lambda gone: heritage.counters.add(heritage.slot, heritage.evicted_at, gone),
+    )
     poll = select.poll()
     poll.register(heritage.channel.fileno(), select.POLLIN)
     poll.register(heritage.bells.fd(heritage.slot), select.POLLIN)

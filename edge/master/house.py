@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from edge.master import spawn
 from edge.master.roster import KEEPER, Child, State
+from edge.observe.names import CACHE_EVICTED
 from edge.share.channel import Channel, Word
 from edge.share.heritage import Heritage
 
@@ -104,6 +105,7 @@ class House:
             listeners=[] if is_keeper else self._lend(regime.config.listeners, place),
             admin=None if is_keeper else self._admin(regime, place),
             operators=regime.operators,
+            evicted_at=CACHE_EVICTED,
             origin_blocks=regime.origin_blocks,
             route_blocks=regime.route_blocks,
             credentials={} if is_keeper else regime.credentials,

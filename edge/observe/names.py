@@ -221,11 +221,7 @@ FLIGHTS_JOINED: Final = _one(
     "edge_flights_joined_total", Kind.COUNTER, "Exchanges that joined a flight instead of fetching."
 )
 
-# Origins, all together; per origin below.
-ORIGIN_CONNECTS: Final = _one("edge_origin_connects_total", Kind.COUNTER, "Connections to origins made.")
-ORIGIN_REUSED: Final = _one(
-    "edge_origin_reused_total", Kind.COUNTER, "Exchanges carried on a kept-alive origin connection."
-)
+# Origins, all together; most of what is counted of them is per origin, below.
 MIRRORED: Final = _one("edge_mirrored_total", Kind.COUNTER, "Requests that another origin was let hear.")
 MIRRORS_FAILED: Final = _one(
     "edge_mirrors_failed_total", Kind.COUNTER, "Mirrored requests that got no reply, or none in time."
@@ -235,20 +231,6 @@ MIRRORS_DROPPED: Final = _one(
     Kind.COUNTER,
     "Requests not mirrored, for their length or because too many were under way.",
 )
-ORIGIN_RETRIES: Final = _one(
-    "edge_origin_retries_total", Kind.COUNTER, "Exchanges tried again on another connection or server."
-)
-ORIGIN_RETRIES_REFUSED: Final = _one(
-    "edge_origin_retries_refused_total", Kind.COUNTER, "Further attempts that an origin's retry budget did not allow."
-)
-ORIGIN_HEDGES: Final = _one(
-    "edge_origin_hedges_total", Kind.COUNTER, "Requests also sent to a second server because the first was slow."
-)
-ORIGIN_EJECTIONS: Final = _one(
-    "edge_origin_ejections_total", Kind.COUNTER, "Times a server was left alone: unreachable, or failing."
-)
-ORIGIN_BYTES: Final = _one("edge_origin_received_bytes_total", Kind.COUNTER, "Body bytes received from origins.")
-ORIGIN_IDLE: Final = _one("edge_origin_idle_connections", Kind.GAUGE, "Kept-alive origin connections at rest.")
 
 DISCOVERED: Final = _each(
     "edge_discovery_total", "Times a name or a file was asked for an origin's servers.", "outcome", ("found", "failed")
@@ -272,6 +254,44 @@ _ORIGIN_FIRST: Final = len(_rows)
 _ORIGIN_REPLIES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 
+_ORIGIN_FIGURES: Final = (
+    ("connects", "edge_origin_connects_total", Kind.COUNTER, "Connections to origins made for exchanges."),
+    ("reused", "edge_origin_reused_total", Kind.COUNTER, "Exchanges carried on a kept-alive origin connection."),
+    ("idle", "edge_origin_idle_connections", Kind.GAUGE, "Kept-alive origin connections at rest."),
+    (
+        "received_bytes",
+        "edge_origin_received_bytes_total",
+        Kind.COUNTER,
+        "Bytes of replies received from origins, heads and framing included.",
+    ),
+    (
+        "retries",
+        "edge_origin_retries_total",
+        Kind.COUNTER,
+        "Exchanges tried again on another connection or server, and answered.",
+    ),
+    (
+        "retries_refused",
+        "edge_origin_retries_refused_total",
+        Kind.COUNTER,
+        "Further attempts that an origin's retry budget did not allow.",
+    ),
+    (
+        "hedges",
+        "edge_origin_hedges_total",
+        Kind.COUNTER,
+        "Requests also sent to a second server because the first was slow.",
+    ),
+    (
+        "ejections",
+        "edge_origin_ejections_total",
+        Kind.COUNTER,
+        "Times a server was left alone: unreachable, or failing.",
+    ),
+)
+"""What is counted of each origin in one cell: the attribute of :class:`OriginCells`, and the row."""
+
+
 def _origin_block(origin: str) -> list[Row]:
     replies = "Replies from origins by status class."
     faults = "Exchanges that an origin failed."
@@ -282,6 +302,7 @@ def _origin_block(origin: str) -> list[Row]:
             for status in _ORIGIN_REPLIES
         ),
         Row("edge_origin_faults_total", Kind.COUNTER, faults, (("origin", origin),)),
+        *(Row(name, kind, help_, (("origin", origin),)) for _, name, kind, help_ in _ORIGIN_FIGURES),
         *(
             Row("edge_origin_reply_seconds", Kind.BUCKET, seconds, (("origin", origin), ("le", border)))
             for border in (*(str(border) for border in BUCKETS_S), "+Inf")
@@ -304,6 +325,7 @@ _ROUTE_FIRST: Final = len(_rows)
 def _route_block(route: str) -> list[Row]:
     replies = "Replies by route and status class."
     hits = "Exchanges of a route that the cache answered."
+    retries = "Exchanges of a route whose origin answered only when it was asked again."
     seconds = "From a request's head to its reply's last byte, by route."
     return [
         *(
@@ -311,6 +333,7 @@ def _route_block(route: str) -> list[Row]:
             for status in _ORIGIN_REPLIES
         ),
         Row("edge_route_hits_total", Kind.COUNTER, hits, (("route", route),)),
+        Row("edge_route_retries_total", Kind.COUNTER, retries, (("route", route),)),
         *(
             Row("edge_route_seconds", Kind.BUCKET, seconds, (("route", route), ("le", border)))
             for border in (*(str(border) for border in BUCKETS_S), "+Inf")
@@ -337,6 +360,14 @@ class OriginCells:
 
     replies: int  # + status // 100 - 1
     faults: int
+    connects: int
+    reused: int
+    idle: int
+    received_bytes: int
+    retries: int
+    retries_refused: int
+    hedges: int
+    ejections: int
     duration: Histogram
 
     @classmethod
@@ -344,7 +375,9 @@ class OriginCells:
         """Return the cells of *block* (0 .. ORIGIN_BLOCKS - 1)."""
         first = _ORIGIN_FIRST + block * _ORIGIN_WIDTH
         faults = first + len(_ORIGIN_REPLIES)
-        return cls(first, faults, Histogram(faults + 1, first + _ORIGIN_WIDTH - 1))
+        figures = {figure[0]: faults + 1 + number for number, figure in enumerate(_ORIGIN_FIGURES)}
+        buckets = faults + 1 + len(figures)
+        return cls(first, faults, duration=Histogram(buckets, first + _ORIGIN_WIDTH - 1), **figures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +386,7 @@ class RouteCells:
 
     replies: int  # + status // 100 - 1
     hits: int
+    retries: int
     duration: Histogram
 
     @classmethod
@@ -360,7 +394,7 @@ class RouteCells:
         """Return the cells of a block."""
         first = _ROUTE_FIRST + block * _ROUTE_WIDTH
         hits = first + len(_ORIGIN_REPLIES)
-        return cls(first, hits, Histogram(hits + 1, hits + 1 + len(BUCKETS_S) + 1))
+        return cls(first, hits, hits + 1, Histogram(hits + 2, first + _ROUTE_WIDTH - 1))
 
 
 def assign_routes(names: Iterable[str], earlier: Mapping[str, int] | None = None) -> dict[str, int]:

@@ -48,6 +48,7 @@ class Heritage:
         operators: digests of the tokens that the admin address asks for; empty: it asks for none.
         channel: to the master. Say READY on it once connections are taken; GONE on it means drain and leave.
         route_blocks: likewise, for routes.
+        evicted_at: which counter says how many copies the keeper has removed.
         origin_blocks: which block of counters each origin was lent, as ``edge.observe.names.assign_origins`` says; kept
             over reloads, so that an origin's numbers go on.
         credentials: :class:`edge.tls.credentials.Credentials` by origin: what a worker may not read itself.
@@ -77,6 +78,7 @@ class Heritage:
     listeners: list[tuple[Any, socket.socket]] = field(default_factory=list)
     admin: socket.socket | None = None
     operators: frozenset[bytes] = frozenset()
+    evicted_at: int = 0
     origin_blocks: Mapping[str, int] = field(default_factory=dict)
     route_blocks: Mapping[str, int] = field(default_factory=dict)
     credentials: Mapping[str, Any] = field(default_factory=dict)

@@ -142,7 +142,7 @@ def note(means: Means, errand: Errand) -> None:
     assert origin is not None
     x.origin = f"{origin.name}/{ox.server}"
     x.origin_s = means.clock.mono() - errand.asked_mono
-    count_reply(means, origin.name, ox, reply, x.origin_s)
+    count_reply(means, origin.name, x.known.way, ox, reply, x.origin_s)
     store = means.rooms.store
     if store is not None and x.known.ask.method is Method.UNSAFE:
         for key in invalidated(x.known.ask, reply, means.rooms.steering.keys_for):

@@ -265,6 +265,8 @@ class Attempt:
         """Done: the connection is closed. May be called twice."""
         link, self._link = self._link, None
         if link is not None:
+            group = link.server.group
+            group.node.cells[group.at.received_bytes] += self.reply_bytes
             link.server.discard(link)
 
     def _finish(self, trailers: list[Field]) -> None:
@@ -283,6 +285,7 @@ class Attempt:
     def _give_back(self, link: Link) -> None:
         self._link = None
         group = link.server.group
+        group.node.cells[group.at.received_bytes] += self.reply_bytes
         head = self.head
         keep_s = 0.0
         if group.keeps and head is not None:

@@ -193,7 +193,7 @@ class Run:
         async with ask(means, Unattended(known, asked_mono), self.copy, self.at, self.end) as ox:
             reply = await ox.reply()
             self.server = f"{origin.name}/{ox.server}"
-            count_reply(means, origin.name, ox, reply, means.clock.mono() - asked_mono)
+            count_reply(means, origin.name, known.way, ox, reply, means.clock.mono() - asked_mono)
             means.cells[names.CACHE_PARTS] += 1
             found = fit(self.copy, reply, self.at)
             if found is Fit.CHANGED:

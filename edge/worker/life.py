@@ -29,7 +29,6 @@ from edge.exchange.rooms import Rooms
 from edge.exchange.servers import Servers
 from edge.http.h1.server import ServerConnection
 from edge.http.limits import HeadLimits
-from edge.observe import names
 from edge.observe.access_log import AccessLog, make_format
 from edge.observe.error_log import current as current_error_log
 from edge.observe.ledger import Ledger
@@ -182,6 +181,7 @@ class Worker:
             slot=slot,
             credentials=heritage.credentials,
             cells=self.cells,
+            blocks=heritage.origin_blocks,
             bells=heritage.bells,
             alive=lambda: [row.slot for row in heritage.scoreboard.rows if row.pid],
         )
@@ -298,7 +298,6 @@ class Worker:
             self.origins.sweep()
             if self.discovery is not None:
                 self.discovery.look()
-            self.cells[names.ORIGIN_IDLE] = sum(one.idle for one in self.origins.standing())
             self.rooms.memory.count()
             for listener, sock in self._paused:
                 self._listen(listener, sock)

@@ -36,7 +36,6 @@ from trio.lowlevel import checkpoint, wait_writable
 from edge.config.origin_rules import RouteRetry
 from edge.errors import Fault, OriginFault
 from edge.message.head import Framing
-from edge.observe import names
 from edge.origin.pace import patience_s
 from edge.origin.retry import Verdict, failure_of, may_retry
 from edge.worker.attempt import TURN_BYTES, Attempt
@@ -622,7 +621,7 @@ class OriginExchange:
             return None
         if other._chosen is None or not group.spend(now_mono):
             return None
-        group.node.cells[names.ORIGIN_HEDGES] += 1
+        group.node.cells[group.at.hedges] += 1
         return other
 
     def give_up_unless(self, heir: OriginExchange) -> None:

@@ -68,6 +68,7 @@ class Origins:
         slot: which rows of it are our own.
         credentials: what is believed of each origin and shown to it, by name; without, the system's authorities.
         cells: this worker's counters.
+        blocks: which of them each origin was lent; None: as if for the first time.
         bells: of all workers.
         alive: gives the slots of the processes that are there; None: nobody else is.
 
@@ -86,6 +87,7 @@ class Origins:
         slot: int = 0,
         credentials: Mapping[str, Credentials] = _NOTHING,
         cells: Cells | None = None,
+        blocks: Mapping[str, int] | None = None,
         bells: Bells | None = None,
         alive: Callable[[], Iterable[int]] | None = None,
     ) -> None:
@@ -94,9 +96,16 @@ class Origins:
         self._watch = Watch(clock, ears)
         dialler = dialler or Dialler(clock)
         self.node = Node(fleet or Fleet(1), slot, [0] * len(names.NAMES) if cells is None else cells, bells, alive)
+        blocks = names.assign_origins(origins) if blocks is None else blocks
         self.groups = {
             name: Group(
-                settings, clock, dialler, ears, self.node, credentials.get(name) or Credentials(settings.tls.verify)
+                settings,
+                clock,
+                dialler,
+                ears,
+                self.node,
+                credentials.get(name) or Credentials(settings.tls.verify),
+                names.OriginCells.of(blocks[name]),
             )
             for name, settings in origins.items()
         }

@@ -201,7 +201,7 @@ class PartsReader:
         asked_mono = means.clock.mono()
         async with ask(means, x, copy, start, end) as ox:
             reply = await ox.reply()
-            count_reply(means, origin.name, ox, reply, means.clock.mono() - asked_mono)
+            count_reply(means, origin.name, x.known.way, ox, reply, means.clock.mono() - asked_mono)
             found = fit(copy, reply, start)
             fitting(copy, found, reply.status)
             part = part_of(reply)

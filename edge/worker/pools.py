@@ -25,7 +25,6 @@ from trio.lowlevel import ParkingLot
 from edge.errors import EdgeFault, Fault, OriginFault, Side
 from edge.http.h1.client import ClientConnection, ReplyMemo
 from edge.message.proxy_protocol import NOWHERE, write_header
-from edge.observe import names
 from edge.origin.balance import ASKED, OPEN
 from edge.origin.budget import PENDING, Budget
 from edge.origin.health import Health
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from edge.clock import Clock
     from edge.config.tree import Origin, OriginServer
     from edge.observe.ledger import Cells
+    from edge.observe.names import OriginCells
     from edge.share.bells import Bells
     from edge.share.fleet import Fleet
     from edge.tls.credentials import Credentials
@@ -248,7 +248,7 @@ class Server:
             return
         may_eject = group.chooser.may_eject(now_mono)
         if self.health.failed(now_mono, limit, group.chooser.pauses, may_eject=may_eject):
-            group.node.cells[names.ORIGIN_EJECTIONS] += 1
+            group.node.cells[group.at.ejections] += 1
             pause_s = self.health.again_mono - now_mono
             log.warning(
                 "origin %s: %s is left alone for %.3gs: %d failures in a row, the last one: %s",
@@ -306,6 +306,7 @@ class Group:
     Attributes:
         settings: the origin's.
         node: what is known of the node.
+        at: where its counters are among the node's cells.
         members, servers: who they are, in the same order; :meth:`become` makes them others.
         replies: heads of replies that have been read.
         chooser: picks one of them.
@@ -320,7 +321,14 @@ class Group:
     """
 
     def __init__(
-        self, settings: Origin, clock: Clock, dialler: Dialler, ears: Ears, node: Node, credentials: Credentials
+        self,
+        settings: Origin,
+        clock: Clock,
+        dialler: Dialler,
+        ears: Ears,
+        node: Node,
+        credentials: Credentials,
+        at: OriginCells,
     ) -> None:
         self.settings = settings
         self._credentials = credentials
@@ -328,6 +336,7 @@ class Group:
         self.dialler = dialler
         self.ears = ears
         self.node = node
+        self.at = at
         self.words = node.fleet.words
         self._tls: ssl.SSLContext | None = None
         self.replies: ReplyMemo = {}
@@ -394,19 +403,20 @@ class Group:
         return self._tls
 
     def sweep(self, now_mono: float) -> None:
-        """Close what is too old, and count in the present span. About once a second."""
+        """Close what is too old, count what is left, and count in the present span. About once a second."""
         self.budget.turn(now_mono)
         fleet, now_s = self.node.fleet, int(now_mono)
         fleet.keep(self.row, now_s)
         for server in self.servers:
             fleet.keep(server.row, now_s)
             server.sweep(now_mono)
+        self.node.cells[self.at.idle] = sum([server.pool.idle for server in self.servers])
 
     def spend(self, now_mono: float) -> bool:
         """Make one more attempt on behalf of a request that has had one, if the node's budget allows it."""
         if self.budget.spend(now_mono, self.node.alive):
             return True
-        self.node.cells[names.ORIGIN_RETRIES_REFUSED] += 1
+        self.node.cells[self.at.retries_refused] += 1
         return False
 
     async def lend(self, exchange: Asker, chosen: Server | None, *, fresh: bool = False) -> Link:
@@ -471,11 +481,12 @@ class Group:
         except BaseException as cause:
             server.gone()
             if isinstance(cause, OriginFault) and server.health.unreachable(self.clock.mono(), self.chooser.pauses):
-                self.node.cells[names.ORIGIN_EJECTIONS] += 1
+                self.node.cells[self.at.ejections] += 1
                 log.warning("origin %s: %s cannot be reached: %s", self.settings.name, server.label, cause.detail)
             raise
         if self.words[server.trouble] and server.health.reached(self.clock.mono()):
             log.warning("origin %s: %s can be reached again", self.settings.name, server.label)
+        self.node.cells[self.at.connects] += 1
         self.ears.open(stream.fileno())
         return Link(server, stream, self.clock.mono(), preface)
 

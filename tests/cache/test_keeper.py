@@ -16,6 +16,7 @@ from edge.cache.store import Store
 from edge.cache.storing import Unstored, not_stored
 from edge.share.bells import Bells
 from edge.share.channel import Channel, Word
+from edge.share.counters import Counters
 from edge.share.recency import Recency
 from edge.share.scoreboard import Scoreboard
 from edge.share.stamps import Stamps
@@ -113,7 +114,8 @@ def test_a_storm_of_writes_finds_room_again_and_again_and_the_size_is_kept(folde
 def test_now_and_then_what_nobody_can_use_any_more_expires(store, clock):
     put(store, "/dead", fields={"cache-control": "s-maxage=5"})
     put(store, "/alive", fields={"cache-control": "max-age=86400"})
-    keeper = Keeper(store, lambda _: 0, clock)
+    counted = []
+    keeper = Keeper(store, lambda _: 0, clock, counted.append)
     clock.now = EXPIRE_S - 1
     run(keeper)
     assert bodies_of(store, "/dead") == [b"hello"]
@@ -124,6 +126,7 @@ def test_now_and_then_what_nobody_can_use_any_more_expires(store, clock):
     assert bodies_of(store, "/dead") == []
     assert bodies_of(store, "/alive") == [b"hello"]
     assert (keeper.expired, keeper.evicted) == (1, 0)
+    assert sum(counted) == 1
 
 
 def test_a_broken_store_is_left_alone(store, clock):
@@ -152,6 +155,8 @@ def heritage(folder, theirs):
         stamps=Stamps(),
         recency=Recency(),
         bells=Bells(2),
+        counters=Counters(("other", "evicted"), 2),
+        evicted_at=1,
         channel=theirs,
     )
 
@@ -206,6 +211,8 @@ def test_it_makes_room_for_another_process(folder, pair):
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
     assert faults(store) == []
+    assert inherited.counters.slot(1)[1] > 500  # of some 9 MiB, 4 stay
+    assert inherited.counters.total(0) == 0
     store.close()
 
 

@@ -131,7 +131,8 @@ async def test_a_kept_connection_that_died_unanswered_is_replaced(tmp_path: Path
         got = await client.get("/closes")
 
         await edge.settled(2)
-        assert 1 == edge.count(names.ORIGIN_RETRIES)
+        assert 1 == edge.count(names.OriginCells.of(0).retries)
+        assert 1 == edge.count(names.RouteCells.of(0).retries)
         assert not is_left(edge)
     assert (200, b"for everyone") == (got.status, got.body)
     assert [b"/warm", b"/closes", b"/closes"] == origin.paths()

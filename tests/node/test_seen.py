@@ -37,6 +37,8 @@ async def test_metrics_count_what_clients_have_seen(node_at, origin):
         assert metrics['edge_tls_handshakes_total{resumed="no"}'] == tally.connections - tally.resumed
         assert metrics['edge_tls_handshakes_total{resumed="yes"}'] == tally.resumed
         assert metrics['edge_origin_replies_total{origin="shop",status="2xx"}'] == len(origin.asked)
+        assert 1 <= metrics['edge_origin_connects_total{origin="shop"}'] <= len(origin.asked)
+        assert metrics['edge_origin_received_bytes_total{origin="shop"}'] > len(origin.asked)
         assert metrics["edge_cache_stored_total"] == len({path for path in origin.paths() if path.startswith(b"/kept")})
         assert metrics["edge_bugs_total"] == 0
         assert metrics["edge_log_dropped_total"] == 0

@@ -1,6 +1,9 @@
 """Every number has one place, one name and one meaning."""
 
+import ast
+from dataclasses import fields
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +60,30 @@ def test_outcomes_are_rfc_9211s_tokens_and_two_of_ours() -> None:
     assert {"hit", *fwd, "none", "other"} == set(names.OUTCOMES)
 
 
+def attributes_of(module: Path) -> set[str]:
+    """What a module takes from others by a dot: ``names.BUGS``, ``at.faults``; and what it imports by name."""
+    tree = ast.parse(module.read_text())
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return imported | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
+def test_whatever_is_exposed_is_counted_somewhere() -> None:
+    """A counter that nobody moves says that nothing happens, and is believed."""
+    home = Path(names.__file__)
+    used = set().union(*(attributes_of(module) for module in home.parents[1].rglob("*.py") if module != home))
+    made = {
+        target.id
+        for node in ast.parse(home.read_text()).body
+        if isinstance(node, ast.AnnAssign) and isinstance(target := node.target, ast.Name)
+        if isinstance(node.value, ast.Call) and isinstance(maker := node.value.func, ast.Name)
+        if maker.id in {"_one", "_each", "_histogram"}
+    }
+    cells = {field.name for kind in (OriginCells, RouteCells) for field in fields(kind)}
+
+    assert len(made) > 40
+    assert set() == (made | cells) - used
+
+
 def test_origin_blocks_lie_side_by_side_up_to_the_last_row() -> None:
     first, second, last = OriginCells.of(0), OriginCells.of(1), OriginCells.of(ORIGIN_BLOCKS - 1)
 
@@ -64,6 +91,8 @@ def test_origin_blocks_lie_side_by_side_up_to_the_last_row() -> None:
     assert last.duration.sum + 1 == RouteCells.of(0).replies
     assert ROWS[first.replies + 2 - 1].labels[-1] == ("status", "2xx")
     assert ROWS[first.faults].name == "edge_origin_faults_total"
+    for attribute, name, _, _ in names._ORIGIN_FIGURES:
+        assert ROWS[getattr(second, attribute)].name == name
 
 
 def test_route_blocks_lie_side_by_side_up_to_the_last_row() -> None:
@@ -73,6 +102,7 @@ def test_route_blocks_lie_side_by_side_up_to_the_last_row() -> None:
     assert last.duration.sum + 1 == len(ROWS)
     assert ROWS[first.replies + 5 - 1].labels[-1] == ("status", "5xx")
     assert ROWS[first.hits].name == "edge_route_hits_total"
+    assert ROWS[first.retries].name == "edge_route_retries_total"
 
 
 def test_routes_keep_their_blocks_and_those_that_find_none_are_other() -> None:

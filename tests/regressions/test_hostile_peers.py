@@ -311,7 +311,7 @@ async def test_a_body_that_comes_while_its_connection_is_replaced_is_sent(tmp_pa
                 if not body:
                     await client.send(b"0\r\n\r\n")
                 got = await client.reply()
-            retries = edge.count(names.ORIGIN_RETRIES)
+            retries = edge.count(names.OriginCells.of(0).retries)
         nursery.cancel_scope.cancel()
 
     assert 200 == got.status

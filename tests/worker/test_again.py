@@ -167,7 +167,7 @@ async def test_a_full_outage_is_not_made_worse(bad):
                 pass
 
         assert 300 < seen <= 1.2 * 300
-        assert origins.node.cells[names.ORIGIN_RETRIES_REFUSED] > 0
+        assert origins.node.cells[names.OriginCells.of(0).retries_refused] > 0
 
 
 async def test_two_workers_have_one_budget():
@@ -201,6 +201,7 @@ async def test_who_fails_again_and_again_is_left_alone_by_all_workers_and_found_
         statuses = [(await fetch(one, rules=RouteRetry()))[0] for _ in range(6)]
         assert 3 == statuses.count(503)
         assert Condition.OUT is other.groups["shop"].servers[0].health.condition
+        assert 1 == one.node.cells[names.OriginCells.of(0).ejections]
         assert [200] * 6 == [(await fetch(other, rules=RouteRetry()))[0] for _ in range(6)]
 
         await trio.sleep(5.0)
@@ -247,7 +248,7 @@ async def test_a_second_server_is_asked_when_the_first_is_slow(autojump_clock):
 
         assert [b"quick"] * 2 == found
         assert 0.5 == pytest.approx(took)
-        assert 1 == origins.node.cells[names.ORIGIN_HEDGES]
+        assert 1 == origins.node.cells[names.OriginCells.of(0).hedges]
         assert [0, 0] == [server.pool.lent for server in origins.groups["shop"].servers]
 
 
@@ -261,10 +262,10 @@ async def test_the_first_may_still_win_and_only_safe_methods_are_hedged(autojump
         origins = origins_of(a.url, b.url, first_byte_s=5.0)
         hedged = RouteRetry(hedge_s=0.5)
         won = await fetch(origins, rules=hedged)
-        assert (b"first", 1) == (won[1], origins.node.cells[names.ORIGIN_HEDGES])
+        assert (b"first", 1) == (won[1], origins.node.cells[names.OriginCells.of(0).hedges])
         with pytest.raises(OriginFault):
             await fetch(origins, request(b"DELETE"), rules=hedged)  # its turn is the silent one's
-        assert 1 == origins.node.cells[names.ORIGIN_HEDGES]
+        assert 1 == origins.node.cells[names.OriginCells.of(0).hedges]
 
 
 async def test_a_hedge_needs_budget(autojump_clock):
