@@ -311,6 +311,12 @@ FIGURES: dict[str, tuple[Callable[[dict[str, float]], float], float]] = {
 CARRIED_S = DRAIN_S + HANG_S + 5
 """For how long after a kill, a stop or a reload something may be cut for it: the hang's deadline, and the drain."""
 
+SIPPED_S = 40.0
+"""How much later who reads slowly may learn of it: 3 MB may lie in the kernel for him, and he takes 160 KB/s on an idle machine."""
+
+CUT = {"cut": CARRIED_S, "refused": CARRIED_S, "cut slowly": CARRIED_S + SIPPED_S}
+"""What a client may say of a request that was not answered, and how long after a reason."""
+
 
 def judge(soak: Soak, notes: list[str]) -> tuple[dict[str, object], list[str]]:
     """Say what was seen, and what is wrong with it."""
@@ -328,10 +334,10 @@ def judge(soak: Soak, notes: list[str]) -> tuple[dict[str, object], list[str]]:
     reasons = [minute * 60 for minute, what in soak.events if what in {"worker killed", "worker stopped", "reload"}]
     excused, lost = 0, 0
     for before, after in zip(soak.samples, soak.samples[1:], strict=False):
-        cut = sum(after.get(f"world {what}", 0) - before.get(f"world {what}", 0) for what in ("cut", "refused"))
-        if cut:
-            at = after["minute"] * 60
-            if any(0 <= at - reason <= CARRIED_S for reason in reasons):
+        at = after["minute"] * 60
+        for what, carried_s in CUT.items():
+            cut = after.get(f"world {what}", 0) - before.get(f"world {what}", 0)
+            if any(0 <= at - reason <= carried_s for reason in reasons):
                 excused += cut
             else:
                 lost += cut

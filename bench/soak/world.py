@@ -7,7 +7,8 @@ What befalls a request is told apart strictly:
 - *right*: a complete reply with the right bytes; *flaky*: an origin's failure that it was told to play, answered as such;
 - *late*: refused because this process, on a busy machine, was too slow in saying it;
 - *retried*: closed without a byte on a kept connection that was at rest: any client asks again;
-- *refused*: no connection; *cut*: broken off or never answered; *wrong*: answered with something else.
+- *refused*: no connection; *cut*: broken off or never answered, *cut slowly* if its client took it in sips;
+- *wrong*: answered with something else.
 
 Once a second the counts so far are written to a file, whole or not at all, for :mod:`run` to read.
 """
@@ -216,7 +217,7 @@ class World:
                 self.befell("retried")
                 return await self._again(dice, target)
             else:
-                self.befell("cut", f"{target} {error!r}")
+                self.befell("cut slowly" if sip_s else "cut", f"{target} {error!r}")
             return False
         if status in {502, 504} and target.startswith("/flaky") and b"proxy-status" in said:
             self.befell("flaky")
