@@ -81,6 +81,8 @@ def _services(parts: Parts) -> Iterator[Disagreement]:
         yield from _told((*key, "copy_headers"), service.copy_headers)
         if service.cache_by and not service.cache_s:
             yield Disagreement((*key, "cache_by"), "answers are not used again; expected a cache time", WARNING)
+        if service.cache_whole_host and not service.cache_s:
+            yield Disagreement((*key, "cache_whole_host"), "answers are not used again; expected a cache time", WARNING)
 
 
 def _limits(parts: Parts) -> Iterator[Disagreement]:

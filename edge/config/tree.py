@@ -881,9 +881,17 @@ class ForwardAuth:
     )
     cache_by: tuple[str, ...] = setting(
         kinds.ListOf(kinds.FieldName()),
-        "The only header fields, beside scheme and host, that its answer depends on. Without it, all that it hears.",
+        "The only header fields that its answer depends on, beside method, scheme, host and target; without it, all that it "
+        "hears. Clients that send one of them are told apart by them and no longer by their address, unless x-forwarded-for "
+        "is among them.",
         default=(),
         example='["authorization", "cookie"]',
+    )
+    cache_whole_host: bool = setting(
+        kinds.Boolean(),
+        "Whether a yes to one method and target is one to all of the host: only for a service that looks at neither "
+        "X-Forwarded-Method nor X-Forwarded-Uri.",
+        default=False,
     )
 
 

@@ -362,7 +362,8 @@ class ServiceProvider:
             key = b""
             head = visit.believable()
             if self.settings.cache_s:
-                key = self._said.key(question_key(head, visit.address, self._by))
+                whole_host = self.settings.cache_whole_host
+                key = self._said.key(question_key(head, visit.address, self._by, whole_host=whole_host))
                 said = self._said.find(key, now_mono)
             if not isinstance(said, Yes):
                 return AskService(self, head, key)

@@ -46,22 +46,28 @@ def about(head: RequestHead) -> list[Field]:
     return [(b"x-forwarded-method", head.method), (b"x-forwarded-uri", head.target)]
 
 
-def question_key(head: RequestHead, address: str, only: frozenset[bytes] | None) -> bytes:
+def question_key(head: RequestHead, address: str, only: frozenset[bytes] | None, *, whole_host: bool = False) -> bytes:
     """
     Return what two requests have in common if they are answered alike.
+
+    What is asked for always counts, unless the operator says that it does not. The client's address stops counting only where a
+    field that the service goes by says who asks: who sends none of them has a yes of their own, and nobody else's.
 
     Args:
         head: the request.
         address: the client's.
-        only: the fields, beside scheme and authority, that the service goes by; None: everything it hears.
+        only: the header fields that the service goes by; None: all that it hears. ``x-forwarded-for`` is the address.
+        whole_host: a yes to one method and target is one to all.
     """
     digest = blake2b(digest_size=16)
-    parts: list[bytes] = [head.scheme, head.authority]
+    asked_for = [] if whole_host else [head.method, head.target]
     if only is None:
-        parts += [head.method, head.target, address.encode("utf-8", "replace")]
         fields = question(head, b"/").fields
     else:
-        fields = sorted(entry for entry in head.fields if entry[0] in only)
+        fields = sorted(entry for entry in head.fields if entry[0] in only and entry[0] != b"x-forwarded-for")
+    is_of_one = only is None or not fields or b"x-forwarded-for" in only
+    whose = address.encode("utf-8", "replace") if is_of_one else b""
+    parts: list[bytes] = [head.scheme, head.authority, *asked_for, whose]
     for name, value in fields:
         parts += [name, value]
     for part in parts:

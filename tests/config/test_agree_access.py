@@ -79,6 +79,7 @@ DOUBTFUL = [
     (RATE, "", "", "no [route.access] names [rate.each]"),
     (TOKENS.replace('issuer = "me"\n', ""), 'jwt = "login"', "", "a token that was made for any other service"),
     (ASK + 'cache_by = ["cookie"]\n', 'forward_auth = "ask"', "", "answers are not used again"),
+    (ASK + "cache_whole_host = true\n", 'forward_auth = "ask"', "", "answers are not used again"),
     (RATE + 'header = "x-key"\n', 'rates = ["each"]', "", 'expected by = "header"'),
     (RATE + 'by = "user"\n', 'rates = ["each"]', "", "nobody signs in here"),
     (STAFF, 'basic = "staff"\nsatisfy = "any"', "", "there is nothing to choose from"),

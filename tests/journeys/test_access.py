@@ -490,17 +490,44 @@ async def test_a_service_that_forbids_it_is_asked_each_time(edge_at, tmp_path: P
     assert 2 == origin.paths().count(b"/check")
 
 
-async def test_a_service_goes_by_what_it_is_said_to_go_by(edge_at, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("whole_host", "asked"), [(False, 4), (True, 2)])
+async def test_a_service_goes_by_what_it_is_said_to_go_by(
+    edge_at, tmp_path: Path, whole_host: bool, asked: int
+) -> None:
     origin = shop()
     origin.pages[b"/check"] = check
-    settings = {"forward_auth": {"login": replace(LOGIN["forward_auth"]["login"], cache_s=5.0, cache_by=("cookie",))}}
-    async with edge_at(tmp_path, origin=origin, **settings, **guarded(RouteAccess(forward_auth="login"))) as edge:
+    login = replace(LOGIN["forward_auth"]["login"], cache_s=5.0, cache_by=("cookie",), cache_whole_host=whole_host)
+    async with edge_at(
+        tmp_path, origin=origin, forward_auth={"login": login}, **guarded(RouteAccess(forward_auth="login"))
+    ) as edge:
         client = await edge.client()
         await client.get("/a", Cookie="ada", User_Agent="1")
-        await client.get("/b", Cookie="ada", User_Agent="2")
-        await client.get("/b", Cookie="bob", User_Agent="2")
+        await client.get("/a", Cookie="ada", User_Agent="2")
+        await client.get("/a", method="DELETE", Cookie="ada")
+        await client.get("/b", Cookie="ada")
+        await client.get("/b", Cookie="bob")
 
-    assert 2 == origin.paths().count(b"/check")
+    assert asked == origin.paths().count(b"/check")
+
+
+async def test_a_yes_to_one_request_is_none_to_another(edge_at, tmp_path: Path) -> None:
+    async def reads(asked, wire) -> None:
+        said = asked.get(b"x-forwarded-method"), asked.get(b"x-forwarded-uri")
+        await wire.send(reply(200 if said == (b"GET", b"/a") else 403))
+
+    origin = shop()
+    origin.pages[b"/check"] = reads
+    login = replace(LOGIN["forward_auth"]["login"], cache_s=5.0, cache_by=("authorization",))
+    async with edge_at(
+        tmp_path, origin=origin, forward_auth={"login": login}, **guarded(RouteAccess(forward_auth="login"))
+    ) as edge:
+        client = await edge.client()
+        statuses = [
+            (await client.get(path, method=method, Authorization="Bearer a")).status
+            for method, path in (("GET", "/a"), ("GET", "/admin"), ("DELETE", "/a"), ("GET", "/a"))
+        ]
+
+    assert [200, 403, 403, 200] == statuses
 
 
 async def test_a_copy_waits_for_the_services_yes(edge_at, tmp_path: Path) -> None:

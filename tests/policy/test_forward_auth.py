@@ -68,8 +68,36 @@ def test_two_requests_are_alike_if_all_that_it_hears_is() -> None:
     ):
         assert key(one) != key(other)
     assert key(one) != key(one, "192.0.2.2")
-    only = frozenset({b"cookie"})
-    assert key(one, only=only) == key(head([(b"cookie", b"a")], target=b"/other"), "192.0.2.2", only)
+
+
+def test_what_it_goes_by_tells_clients_apart_and_what_is_asked_for_always_counts() -> None:
+    only = frozenset({b"cookie", b"authorization"})
+    one = head([(b"cookie", b"a"), (b"user-agent", b"x")])
+
+    def key(other: RequestHead, address: str = "192.0.2.1", by=only, *, whole_host: bool = False) -> bytes:
+        return forward_auth.question_key(other, address, by, whole_host=whole_host)
+
+    assert key(one) == key(head([(b"user-agent", b"y"), (b"cookie", b"a")]), "192.0.2.2")
+    for other in (
+        head([(b"cookie", b"a")], method=b"DELETE"),
+        head([(b"cookie", b"a")], target=b"/admin"),
+        head([(b"cookie", b"b")]),
+        head([(b"cookie", b"a"), (b"authorization", b"b")]),
+    ):
+        assert key(one) != key(other)
+    assert key(one, whole_host=True) == key(
+        head([(b"cookie", b"a")], method=b"DELETE", target=b"/admin"), whole_host=True
+    )
+    assert key(one, whole_host=True) != key(head([(b"cookie", b"b")]), whole_host=True)
+    nobody = head([(b"user-agent", b"x")])
+    assert key(nobody) == key(nobody)
+    assert key(nobody) != key(nobody, "192.0.2.2")
+    assert key(nobody, whole_host=True) != key(nobody, "192.0.2.2", whole_host=True)
+    with_address = only | {b"x-forwarded-for"}
+    assert key(one, by=with_address) != key(one, "192.0.2.2", with_address)
+    assert key(one, by=with_address) == key(
+        head([(b"cookie", b"a"), (b"x-forwarded-for", b"198.51.100.1")]), by=with_address
+    )
 
 
 def test_a_refusal_is_kept_by_nobody_and_long_bodies_are_left_out() -> None:
