@@ -36,6 +36,7 @@ from edge.cache.freshness import HEURISTIC_STATUSES, Basis, control_of, gmt_date
 from edge.cache.key import resolve
 from edge.cache.likeness import is_alike
 from edge.cache.vary import STAR, vary_names
+from edge.message.claims import METHOD_OVERRIDES
 from edge.message.dates import parse_date
 from edge.message.head import Framing
 from edge.message.headers import end_to_end
@@ -211,6 +212,8 @@ def _refusal(ask: Ask, reply: ReplyHead, cc: CacheControl) -> Unstored | None:
         return Unstored.METHOD
     if ask.method is not Method.GET and (ask.policy is not None or ask.bypass is not Bypassed.METHOD):
         return Unstored.METHOD
+    if ask.method is not Method.GET and not METHOD_OVERRIDES.isdisjoint(ask.index):
+        return Unstored.METHOD  # to whatever method its origin took it for
     if ask.method is Method.GET and ask.bypass is not None:
         return _PASSED.get(ask.bypass, Unstored.ROUTE)
     if ask.cc.no_store:

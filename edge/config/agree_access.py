@@ -21,6 +21,7 @@ from edge.config.tree import (
     RouteAccess,
     RouteCors,
 )
+from edge.message.claims import CLAIMS, METHOD_OVERRIDES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -190,5 +191,6 @@ def _rooted(key: Key, path: str) -> Iterator[Disagreement]:
 
 def _told(key: Key, names: Iterable[str]) -> Iterator[Disagreement]:
     for name in names:
-        if name in _NOT_TOLD or name.startswith(("x-forwarded-", "access-control-", "sec-")):
+        is_claim = name.encode() in CLAIMS or name.encode() in METHOD_OVERRIDES
+        if is_claim or name in _NOT_TOLD or name.startswith(("x-forwarded-", "access-control-", "sec-")):
             yield Disagreement(key, f"clients send {name!r} themselves, or we do; expected a name such as 'x-user'")

@@ -5,9 +5,10 @@ Decides which of the client's fields travel on, what we add, and, when the reply
 questions of this one client (conditions, ranges) are left out. Does not know which server is asked, nor how its bytes are
 framed: :attr:`OriginRequest.framing` only repeats what the client's head said.
 
-Invariant: what an origin reads about the client (``x-forwarded-*``, ``forwarded``, ``x-real-ip``, ``via``) was either
-written here or by a proxy that the configuration trusts. Names that a CGI-style origin would fold into one of
-those (``x_forwarded_for``) count as the same name.
+Invariant: what an origin reads about the client and its way here (``x-forwarded-*``, ``forwarded``, ``via``, and all of
+:data:`~edge.message.claims.CLAIMS`) was either written here or by a proxy that the configuration trusts; and nobody has it take another
+method for the one that is in the request line but with POST. Names that a CGI-style origin would fold into one of those
+(``x_forwarded_for``) count as the same name.
 
 Hot: once per miss. Cost in ``bench/micro/test_origin.py``.
 Source: RFC 9110 §7.6 (forwarding), §10.1.1 (Expect), §12.5.3 (Accept-Encoding); RFC 9111 §4.3.1 (validation); RFC 7239.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from edge.message.claims import CLAIMS, FORWARDED, METHOD_OVERRIDES
 from edge.message.head import Field, Framing
 from edge.message.headers import HOP_BY_HOP, tokens
 from edge.message.validators import ANY, origin_etag, parse_etags
@@ -93,11 +95,8 @@ _OURS = frozenset(
         b"content-length",
     }
 )
-_CLAIMS = frozenset({b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"client-ip"})
-"""What else origins believe about who asks. ``x-forwarded-`` anything is recognised by its beginning."""
-
-_FORWARDED = b"x-forwarded-"
-_DROPPED = HOP_BY_HOP | _OURS
+_DROPPED_FROM_POST = HOP_BY_HOP | _OURS
+_DROPPED = _DROPPED_FROM_POST | METHOD_OVERRIDES
 _DROPPED_FOR_STORE = _DROPPED | _CONDITIONS
 _PLAIN_CONNECTION = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"upgrade", b"Upgrade", b"keep-alive, Upgrade"})
 _ANCIENT = 10
@@ -139,7 +138,9 @@ def origin_request(
         Nothing.
     """
     passing = aim is Aim.PASS
-    dropped = _DROPPED if passing else _DROPPED_FOR_STORE
+    dropped = _DROPPED_FOR_STORE
+    if passing:
+        dropped = _DROPPED if head.method != b"POST" else _DROPPED_FROM_POST
     found = head.index
     connection = found.get(b"connection")
     if connection is not None and connection not in _PLAIN_CONNECTION:
@@ -155,7 +156,7 @@ def origin_request(
         if b"_" in name:
             if is_claim(name):  # not even from a trusted proxy: which of the two spellings would the origin believe?
                 continue
-        elif not trusted and (name.startswith(_FORWARDED) or name in _CLAIMS):
+        elif not trusted and (name.startswith(FORWARDED) or name in CLAIMS):
             continue
         fields.append(entry)
 
@@ -238,13 +239,13 @@ def may_be_said_again(head: RequestHead, aim: Aim, *, trusted: bool) -> bool:
 
 def is_claim(name: bytes) -> bool:
     """
-    Return whether an origin would read *name* as a proxy's word about the client, or about the message's framing.
+    Return whether an origin would read *name* as a proxy's word about the client, as another method, or as framing.
 
     Args:
         name: in lower case. ``_`` counts as ``-``: CGI and WSGI cannot tell them apart.
     """
     name = name.replace(b"_", b"-")
-    return name.startswith(_FORWARDED) or name in _CLAIMS or name in _DROPPED
+    return name.startswith(FORWARDED) or name in CLAIMS or name in _DROPPED
 
 
 def sent_request_id(head: RequestHead, *, trusted: bool) -> bytes | None:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from edge.message.claims import CLAIMS, METHOD_OVERRIDES
 from edge.message.headers import HOP_BY_HOP, is_field_value, is_token
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 _OURS: Final = HOP_BY_HOP | {
     b"host", b"content-length", b"expect", b"via", b"forwarded", b"x-request-id", b"x-real-ip", b"traceparent",
 }  # fmt: skip
+_DROPPED: Final = _OURS | CLAIMS | METHOD_OVERRIDES
+"""What would be taken for the client's own word, and dropped. A route's ``[route.request_headers]`` can say it."""
+
 _OF_A_REPLY: Final = HOP_BY_HOP | {b"content-length", b"date", b"via", b"age", b"cache-status", b"proxy-status"}
 _BODILESS: Final = frozenset({204, 205})
 
@@ -138,7 +142,7 @@ def ruling(said: object) -> Ruling:
         Unusable: it is no verdict, or contains what may not be said.
     """
     if isinstance(said, Pass):
-        told = _fields(said.set_headers, _OURS)
+        told = _fields(said.set_headers, _DROPPED)
         removed = frozenset(_name(name, _OURS) for name in said.remove_headers)
         if said.origin is not None and not isinstance(said.origin, str):
             raise Unusable(f"origin is {said.origin!r}, not a name")

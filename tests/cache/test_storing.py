@@ -57,6 +57,13 @@ def test_method_post_is_kept_for_its_own_location_with_a_lifetime():
     assert why_not({**FRESH, "content-location": "/x"}, asked=ask(method="PUT")) == "method"
 
 
+@pytest.mark.parametrize("name", ["x-http-method-override", "x-http-method", "x-method-override"])
+def test_method_a_post_that_says_it_means_another_is_not_one(name):
+    post = ask("/x?y", "POST", {name: "GET"}, framing=Framing.LENGTH, length=5)
+
+    assert why_not({**FRESH, "content-location": "/x?y"}, asked=post) == "method"
+
+
 def test_request_body():
     assert why_not(FRESH, asked=ask(framing=Framing.LENGTH, length=1)) == "request-body"
 

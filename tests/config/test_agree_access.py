@@ -55,6 +55,7 @@ WRONG = [
     (TOKENS + 'headers = { authorization = "sub" }\n', 'jwt = "login"', "clients send 'authorization' themselves"),
     (ASK.replace('"login"', '"nobody"'), 'forward_auth = "ask"', "there is no [origin.nobody]"),
     (ASK.replace("/check", "check"), 'forward_auth = "ask"', "'check' is no path"),
+    (ASK + 'copy_headers = ["x-client-ip"]\n', 'forward_auth = "ask"', "clients send 'x-client-ip' themselves"),
     (ASK + 'copy_headers = ["x-forwarded-for"]\n', 'forward_auth = "ask"', "clients send 'x-forwarded-for' themselves"),
     (RATE + 'by = "header"\n', 'rates = ["each"]', "which header is not said"),
     (RATE + 'by = "claim"\n', 'rates = ["each"]', "which claim is not said"),

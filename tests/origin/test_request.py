@@ -87,6 +87,11 @@ CLAIMS = [
     b"x-real-ip",
     b"x-client-ip",
     b"true-client-ip",
+    b"x-host",
+    b"x-original-url",
+    b"front-end-https",
+    b"x-original-forwarded-for",
+    b"x-http-method-override",
     b"x-request-id",
 ]
 
