@@ -16,7 +16,7 @@ from edge.exchange.wording import changed
 from edge.message.dates import parse_date
 from edge.message.head import Framing, ReplyHead
 from edge.message.ranges import UNSATISFIABLE
-from edge.reply.cache_status import hit
+from edge.reply.cache_status import forwarded
 from edge.reply.compose import compose_hit, compose_not_modified, ttl_at
 from edge.reply.conditional import Condition, evaluate
 from edge.reply.errors import error_reply, unsatisfiable_reply
@@ -58,7 +58,7 @@ def send_serve(
     now_s: int,
     *,
     cache_status: bytes | None = None,
-    collapsed: bool = False,
+    collapsed: str = "",
     dress: Dress | None = None,
 ) -> tuple[int, int]:
     """
@@ -71,7 +71,8 @@ def send_serve(
         serve: what to send.
         now_s: this wall second.
         cache_status: what to say instead of a plain hit.
-        collapsed: it waited for the flight that brought the copy, and says so.
+        collapsed: why it would have been forwarded, if it waited for the flight that brought the copy instead: that is a forward,
+            too, and no hit (RFC 9211 §2.6).
         dress: what this client's reply wears.
 
     Returns:
@@ -80,7 +81,7 @@ def send_serve(
     prepared = serve.prepared
     ask = known.ask
     if collapsed and cache_status is None:
-        cache_status = hit(ttl_at(now_s, prepared.fresh_until), detail="collapsed")
+        cache_status = forwarded(collapsed, ttl=ttl_at(now_s, prepared.fresh_until), collapsed=True)
     if dress is not None and conn.plain and cache_status is None and dress.fits_over(prepared.fields):
         sent_whole = _send_dressed(conn, stream, known, serve, now_s, dress)
         if sent_whole is not None:

@@ -23,7 +23,7 @@ def hit(ttl: int, *, detail: str | None = None) -> bytes:
     Say that the reply came from a copy and the origin was not waited for.
 
     Args:
-        ttl: seconds of freshness left; negative while stale (RFC 9211 §2.6).
+        ttl: seconds of freshness left; negative while stale (RFC 9211 §2.4).
         detail: one more word for people.
     """
     member = b"edge; hit; ttl=%d" % ttl

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from edge.cache.copy import Copy
     from edge.cache.store import Store
+    from edge.cache.storing import Unstored
     from edge.errors import Fault
     from edge.share.bells import Bells
     from edge.share.claims import Claims
@@ -71,8 +72,8 @@ class Flight:
         landed: bytes; the first ``stored`` of them can be read from the store.
         fault: why it will not be complete, if it broke off while landing.
         followers: exchanges that wait for another worker's flight.
-        unstored: it goes on without the store, for those who read it already: they get pieces from memory, and hold it
-            back if they are slow.
+        unstored: why it goes on without the store, if it does, for those who read it already: they get pieces from memory, and
+            hold it back if they are slow.
     """
 
     # Defaults live on the class, and what most flights have no use for is made when it is first wanted.
@@ -81,7 +82,7 @@ class Flight:
     landed = 0
     stored = 0
     fault: Fault | None = None
-    unstored = False
+    unstored: Unstored | None = None
     followers = 0
     _at_hand: OrderedDict[int, bytes] | None = None
     _readers: set[Reader] | None = None

@@ -54,8 +54,9 @@ async def follow(means: Means, x: Exchange, flight: Flight, draft: Copy, fwd: st
     status = forwarded(
         fwd,
         ttl=ttl_at(rooms.now_s, draft.fresh_until_wall),
-        stored=not x.collapsed and not flight.unstored,
+        stored=not x.collapsed and flight.unstored is None,
         collapsed=x.collapsed,
+        detail=None if flight.unstored is None else flight.unstored.value,
     )
     shaped = shape_copy(rooms, x, draft, coding, length, status, eligible=eligible, in_order=True)
     pieces: list[bytes | Span] = [(0, -1)] if shaped.pieces is None else shaped.pieces

@@ -215,7 +215,7 @@ def _go_on_unstored(means: Means, errand: Errand, flight: Flight, refused: NotSt
     """The store does not take (more of) it. Whoever comes from now on could not read it from its beginning."""
     assert means.flights is not None
     note_not_kept(means, errand.x, refused.reason)
-    flight.unstored = True
+    flight.unstored = refused.reason
     means.flights.touch_down(flight)
 
 

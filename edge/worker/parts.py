@@ -250,7 +250,8 @@ async def combine(means: Means, x: Exchange, found: Combine) -> Decision | None:
         pieces = []
     reader = PartsReader(means, x, copy)
     gap = _first_gap(copy, pieces)
-    x.outcome = x.outcome if found.cache_status is not None else "hit" if gap is None else Fwd.PARTIAL.value
+    if found.cache_status is None and not (x.collapsed and gap is None):
+        x.outcome = "hit" if gap is None else Fwd.PARTIAL.value
     if gap is not None:
         if x.known.ask.cc.only_if_cached:
             return unmet(x.known, rooms.now_wall)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge.cache.copy import IDENTITY
 from edge.exchange.send import shape
-from edge.reply.cache_status import hit
+from edge.reply.cache_status import forwarded
 from edge.reply.compose import ttl_at
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def shape_copy(
     """Compose the reply that *copy* gives in *coding*: see :func:`edge.exchange.send.shape`."""
     x.encoding = "" if coding == IDENTITY else coding.decode()
     if cache_status is None and x.collapsed:
-        cache_status = hit(ttl_at(rooms.now_s, copy.fresh_until_wall), detail="collapsed")
+        cache_status = forwarded(x.outcome, ttl=ttl_at(rooms.now_s, copy.fresh_until_wall), collapsed=True)
     return shape(
         x.known,
         copy,

@@ -221,7 +221,7 @@ class SlowLane:
         while following is not None:
             match following:
                 case Serve():
-                    x.outcome = "hit"
+                    x.outcome = x.outcome if x.collapsed else "hit"
                     send_ready(self.rooms, x, following)
                     return
                 case Answer():
@@ -232,7 +232,7 @@ class SlowLane:
                     x.sent()
                     return
                 case Stored():
-                    x.outcome = "hit"
+                    x.outcome = x.outcome if x.collapsed else "hit"
                     with x.bound():
                         await send_stored(means, x, following)
                     return

@@ -64,7 +64,7 @@ def send_ready(rooms: Rooms, x: Exchange, serve: Serve, cache_status: bytes | No
         serve,
         rooms.now_s,
         cache_status=cache_status,
-        collapsed=x.collapsed,
+        collapsed=x.outcome if x.collapsed else "",
         dress=x.dress,
     )
     x.sent()

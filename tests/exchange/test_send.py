@@ -203,9 +203,9 @@ def test_an_old_client_is_answered_the_general_way(shelf):
 
 
 def test_who_waited_for_anothers_fetch_is_told(shelf):
-    got, _ = sent(shelf, collapsed=True)
+    got, _ = sent(shelf, collapsed="uri-miss")
 
-    assert b"cache-status: edge; hit; ttl=60; detail=collapsed" in got
+    assert b"cache-status: edge; fwd=uri-miss; ttl=60; collapsed\r\n" in got
 
 
 def test_what_is_said_of_the_cache_can_be_given(shelf):

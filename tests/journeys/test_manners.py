@@ -221,13 +221,16 @@ async def test_a_store_without_room_serves_and_says_so_once(edge_at, tmp_path: P
     cache = CacheConfig(tmp_path, 1 << 20, 1 << 20)
     async with edge_at(tmp_path, origin=origin, cache=cache) as edge:
         client = await edge.client()
+        said = []
         with trio.fail_after(20):
             for number in range(12):
                 got = await client.get(f"/{number}")
                 assert noise == got.body
+                said.append(got.get(b"cache-status"))
         full = edge.count(names.CACHE_FULL)
 
     assert full >= 5
+    assert {b"edge; fwd=uri-miss; ttl=60; stored", b"edge; fwd=uri-miss; ttl=60; detail=store-full"} == set(said)
     assert 1 == sum("has no room" in record.message for record in caplog.records)
 
 

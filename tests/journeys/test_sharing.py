@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -213,7 +214,7 @@ async def test_a_client_that_leaves_at_once_costs_nothing_but_its_entry(edge_at,
 
 
 async def test_who_waited_in_vain_and_fetched_for_himself_is_not_said_to_have_joined(edge_at, tmp_path: Path) -> None:
-    """RFC 9211 §2.8: ``collapsed`` says that the reply is another's fetch."""
+    """RFC 9211 §2.6: ``collapsed`` says that the reply is another's fetch."""
     begun, go_on = trio.Event(), trio.Event()
 
     async def private(_: Asked, wire: Wire) -> None:
@@ -235,3 +236,33 @@ async def test_who_waited_in_vain_and_fetched_for_himself_is_not_said_to_have_jo
 
     assert 2 == len(origin.asked)
     assert not [one for one in got if b"collapsed" in one.get(b"cache-status")]
+
+
+@pytest.mark.parametrize("kib", [1, 512])
+async def test_who_waited_for_anothers_fetch_says_so_in_one_way(edge_at, tmp_path: Path, kib: int) -> None:
+    """RFC 9211 §2.6: ``collapsed`` is said of a forward. Whether the copy was complete when the joiner came to it changes no word."""
+    begun, go_on = trio.Event(), trio.Event()
+    whole = random.Random(1).randbytes(kib << 10)
+
+    async def slowly(_: Asked, wire: Wire) -> None:
+        begun.set()
+        await go_on.wait()
+        await wire.send(reply(body=whole, cache_control="max-age=60"))
+
+    async with edge_at(tmp_path, origin=Origin({b"/slow": slowly})) as edge:
+        first, second = await edge.client(), await edge.client()
+        with trio.fail_after(5):
+            await first.ask("/slow")
+            await begun.wait()
+            await second.ask("/slow")
+            while not edge.count(names.FLIGHTS_JOINED):
+                await trio.sleep(0.001)
+            go_on.set()
+            got = [await first.reply(), await second.reply()]
+        entries = await edge.settled(2)
+
+    assert [whole, whole] == [one.body for one in got]
+    assert [b"edge; fwd=uri-miss; ttl=60; stored", b"edge; fwd=uri-miss; ttl=60; collapsed"] == [
+        one.get(b"cache-status") for one in got
+    ]
+    assert ["uri-miss", "uri-miss"] == [entry[7] for entry in entries]
