@@ -39,11 +39,13 @@ from edge.message.head import Framing, ReplyHead
 from edge.message.headers import is_token
 from edge.message.ranges import UNSATISFIABLE, parse_range
 from edge.origin.request import Aim
+from edge.policy.access import AccessList
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from edge.cache.ask import Ask
+    from edge.config.tree import Listener
     from edge.exchange.recognise import Known
     from edge.exchange.rooms import Rooms
     from edge.message.head import Field, RequestHead
@@ -104,6 +106,7 @@ BYPASSED_BY: Final = {
 """Where it is written that the cache is not asked."""
 
 _REASON: Final = {number: reason for reason, number in NUMBER.items()}
+_PORTS: Final = {"http": 80, "https": 443}
 _ENDS_LINES: Final = frozenset(b"\r\n\0")
 
 
@@ -249,21 +252,13 @@ def _received(rooms: Rooms, question: Question, account: Account) -> RequestHead
 
 
 def _routed(rooms: Rooms, question: Question, head: RequestHead, account: Account, now_wall: float) -> Known | None:
-    is_secure = question.scheme == b"https"
-    listener = next((each for each in rooms.config.listeners if each.tls is is_secure), None)
+    listener = _listener(rooms.config.listeners, question, account)
     if listener is None:
-        account.say("admit", f"no listener takes {question.scheme.decode()}", "[[listener]]")
-        account.end("no answer")
         return None
     known = rooms.recognise(head, Door(listener, question.scheme))
-    if (
-        head.method == b"PURGE"
-        and rooms.config.cache.purge_from
-        and known.answer is not None
-        and known.route is not None
-    ):
-        account.say("admit", "PURGE, from those who may: what it names is purged; others get 403", "[cache] purge_from")
-        account.end("purge, or 403")
+    purge_from = AccessList(rooms.config.cache.purge_from)
+    if head.method == b"PURGE" and purge_from and known.answer is not None and known.route is not None:
+        _purged(purge_from, rooms.address(question.client, head) if question.client else "", account)
         return None
     known = rooms.picked(known, question.client)
     if known.answer is not None:
@@ -282,6 +277,43 @@ def _routed(rooms: Rooms, question: Question, head: RequestHead, account: Accoun
     account.say("admit", f"taken by {listener.address}", "[[listener]]")
     directions(rooms, head, known, question.client, account)
     return known if _admitted(known, question.client, account) else None
+
+
+def _listener(listeners: Iterable[Listener], question: Question, account: Account) -> Listener | None:
+    """
+    Choose who takes it: whose port the URL names. Of systemd's sockets, of Unix sockets and of port 0 it is not known which one
+    clients see; so if no port fits, one that may be meant is assumed.
+    """
+    scheme = question.scheme.decode()
+    taking = [each for each in listeners if each.tls is (scheme == "https")]
+    if not taking:
+        account.say("admit", f"no listener takes {scheme}", "[[listener]]")
+        account.end("no answer")
+        return None
+    _, colon, named = question.authority.rpartition(b":")
+    is_named = bool(colon) and named.isdigit()
+    port = int(named) if is_named else _PORTS[scheme]
+    for each in taking:
+        if each.port == port:
+            return each
+    assumed = next((each for each in taking if not each.port), taking[0])
+    if is_named or len(taking) > 1:
+        account.say("admit", f"no listener for {scheme} has port {port}: {assumed.address} is assumed", "[[listener]]")
+    return assumed
+
+
+def _purged(purge_from: AccessList, address: str, account: Account) -> None:
+    """Say who may purge, and whether *address* may, if it is known."""
+    source = "[cache] purge_from"
+    if not address:
+        account.say("admit", "PURGE, from those who may: what it names is purged; others get 403", source)
+        account.end("purge, or 403")
+    elif purge_from.admits(address):
+        account.say("admit", f"PURGE from {address}, who may: what it names is purged", source)
+        account.end("purge")
+    else:
+        account.say("admit", f"PURGE from {address}, who may not: 403", source)
+        account.end("the edge itself answers 403")
 
 
 def _admitted(known: Known, client: str, account: Account) -> bool:

@@ -107,6 +107,37 @@ def test_a_listener_that_redirects_says_so(folder):
     assert "[[listener]] redirect, RFC 9110 §15.4.9" == said(steps, "sends everybody to https")
 
 
+@pytest.mark.parametrize(
+    ("url", "by", "is_assumed"),
+    [
+        ("http://shop.example:28080/x", "127.0.0.1:28080", False),
+        ("http://shop.example:28081/x", "127.0.0.1:28081", False),
+        ("http://shop.example/x", "[::]:80", False),
+        ("http://shop.example:8080/x", "systemd:inner", True),
+        ("https://shop.example:28443/x", "127.0.0.1:28443", False),
+        ("https://shop.example/x", "127.0.0.1:28443", False),  # the only one
+        ("https://shop.example:28081/x", "127.0.0.1:28443", True),
+    ],
+)
+def test_the_listener_is_the_one_whose_port_is_named(url, by, is_assumed):
+    """Where that cannot be known, it is said which is assumed."""
+    plain = ("127.0.0.1:28080", "systemd:inner", "127.0.0.1:28081", "[::]:80")
+    listeners = [Listener(each) for each in plain] + [Listener("127.0.0.1:28443", tls=True)]
+    steps, _ = told(Desk(None, listeners=tuple(listeners), routes=(Route(None, "/", "shop"),)), url)
+    taken = [says for step, says, _ in steps if step == "admit"]
+
+    assert f"taken by {by}" == taken[-1]
+    assert is_assumed is any(says.endswith(f": {by} is assumed") for says in taken)
+
+
+def test_a_listener_that_redirects_does_not_speak_for_its_neighbour():
+    listeners = (Listener("127.0.0.1:28080", redirect="https"), Listener("127.0.0.1:28081"))
+    desk = Desk(None, listeners=listeners, routes=(Route(None, "/", "shop"),))
+
+    assert "the edge itself answers 308" == told(desk, "http://shop.example:28080/x")[1]
+    assert "fwd=uri-miss: fetched, not stored" == told(desk, "http://shop.example:28081/x")[1]
+
+
 def test_a_host_without_a_route_is_404(desk):
     steps, outcome = told(desk, "https://unknown.example/")
 
@@ -123,8 +154,25 @@ def test_a_purge_is_explained_and_not_carried_out(folder):
     desk.keep()
 
     assert "purge, or 403" == told(desk, method="PURGE")[1]
+    assert "purge" == told(desk, method="PURGE", client="127.0.0.1")[1]
     assert isinstance(desk.decide(), Serve)
     desk.close()
+
+
+@pytest.mark.parametrize(
+    ("client", "fields", "outcome"),
+    [
+        ("192.0.2.1", [], "purge"),
+        ("198.51.100.1", [], "the edge itself answers 403"),
+        ("198.51.100.1", ["X-Forwarded-For: 192.0.2.1"], "the edge itself answers 403"),
+        ("10.0.0.1", ["X-Forwarded-For: 192.0.2.1"], "purge"),
+        ("10.0.0.1", [], "the edge itself answers 403"),
+    ],
+)
+def test_a_purge_is_weighed_for_the_client_that_is_named(client, fields, outcome):
+    desk = Desk(None, cache=CacheConfig(None, 32 * MIB, MIB, purge_from=(ip_network("192.0.2.0/24"),)))
+
+    assert outcome == told(desk, method="PURGE", client=client, field=fields)[1]
 
 
 # -- the cache -----------------------------------------------------------------------------------------------
