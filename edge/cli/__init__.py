@@ -3,7 +3,8 @@ The commands: ``edge run``, ``edge check``, ``edge demo``; and of an edge that r
 ``edge cache`` and ``edge explain``.
 
 Reads the command line and hands over. Decides only exit codes: 0 good, 1 failed, 2 bad usage. Each command's module is
-imported when it is asked for, so that ``edge --version`` does not wait for what serving needs.
+imported when it is asked for, so that ``edge --version`` does not wait for what serving needs. What an argument of the steering
+commands may be is the edge's to say; where it says that one makes no sense, that is bad usage as well.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _run(given: argparse.Namespace) -> int:
 def _steer(given: argparse.Namespace) -> int:
     """Ask an edge that runs."""
     from edge.cli import cache, origins, purge  # noqa: PLC0415
-    from edge.cli.operator import Operator, Unanswered  # noqa: PLC0415
+    from edge.cli.operator import Misasked, Operator, Unanswered  # noqa: PLC0415
 
     try:
         operator = Operator(given.config, given.admin)
@@ -87,6 +88,9 @@ def _steer(given: argparse.Namespace) -> int:
         if given.what == "ls":
             return cache.ls(operator, given.query, as_json=given.json)
         return cache.stats(operator, as_json=given.json)
+    except Misasked as why:
+        print(why, file=sys.stderr)
+        return BAD_USAGE
     except Unanswered as why:
         print(why, file=sys.stderr)
         return FAILED

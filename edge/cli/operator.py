@@ -33,6 +33,10 @@ class Unanswered(Exception):  # noqa: N818 - it may be the edge's fault, or the 
     """The edge could not be asked, or refused; the text says why."""
 
 
+class Misasked(Unanswered):
+    """The edge has understood that there is nothing of the kind: an address, a tag, a status that is none; the text says which."""
+
+
 class Operator:
     """
     Asks the edge that runs with the configuration at *config*.
@@ -55,6 +59,7 @@ class Operator:
         Return what the edge answers, decoded.
 
         Raises:
+            Misasked: what was asked for makes no sense to it.
             Unanswered: it could not be reached, or did not do what was asked.
         """
         written = urlencode(list(query))
@@ -75,6 +80,8 @@ class Operator:
             answer = None
         if reply.status != 200:
             said = answer.get("error") if isinstance(answer, dict) else None
+            if said and reply.status == 400:
+                raise Misasked(said)
             raise Unanswered(said or f"the edge at {self} answers {path} with {reply.status} {reply.reason}")
         if answer is None:
             raise Unanswered(f"what answers at {self} is not an edge's admin address")

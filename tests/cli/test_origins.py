@@ -78,10 +78,10 @@ def test_an_order_is_passed_on(desk, capsys, what):
     assert capsys.readouterr().out.splitlines() == [f"{what}: shop http://a", f"{what}: shop http://b"]
 
 
-def test_what_the_edge_refuses_is_told(desk, capsys):
+def test_who_is_not_there_is_told_and_bad_usage(desk, capsys):
     desk.answers.append((400, b'{"error": "there is no origin \'blog\'; expected one of shop"}'))
 
-    assert 1 == run(desk, "drain", "blog", "http://a")
+    assert 2 == run(desk, "drain", "blog", "http://a")
     assert "there is no origin 'blog'" in capsys.readouterr().err
 
 

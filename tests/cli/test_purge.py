@@ -49,17 +49,25 @@ def test_more_than_fits_a_request_line_is_asked_for_in_several(desk):
     assert 2 < len(desk.asked) < 10
 
 
-def test_the_edges_refusal_is_said_and_fails(desk, capsys):
+def test_what_makes_no_sense_to_the_edge_is_bad_usage(desk, capsys):
     desk.answers.append((400, b'{"error": "\'x\' is not an address"}'))
 
-    assert 1 == main(["purge", "--admin", desk.where, "x"])
+    assert 2 == main(["purge", "--admin", desk.where, "x"])
     assert "'x' is not an address\n" == capsys.readouterr().err
+
+
+def test_the_edges_refusal_is_said_and_fails(desk, capsys):
+    desk.answers.append((409, b'{"error": "nothing is stored here"}'))
+
+    assert 1 == main(["purge", "--admin", desk.where, "--all"])
+    assert "nothing is stored here\n" == capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
         ((414, b"<html>"), "answers /purge with 414"),
+        ((400, b"<html>"), "answers /purge with 400"),
         ((200, b"hello"), "is not an edge's admin address"),
     ],
 )
