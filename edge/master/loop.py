@@ -38,6 +38,9 @@ SPARE_S: Final = 5.0
 LONGEST_S: Final = 10.0
 """A child that kept no deadline may have begun to; nobody tells us, so we look this often."""
 
+SAME_S: Final = 0.25
+"""A second stop so soon is the first: ``timeout`` signals its command, and then the group that it is in."""
+
 _log = logging.getLogger("edge.master")
 
 
@@ -59,6 +62,7 @@ class Master:
         self._reloading = Reloading(desk)
         self._staff = Staff(desk, self._watch, self._reloading)
         self._ushers = Ushers(desk)
+        self._stopped_mono = 0.0
 
     def run(self) -> int:
         """Live until told to stop; return the exit code."""
@@ -170,11 +174,15 @@ class Master:
 
     def _stop(self, number: signal.Signals) -> None:
         desk = self._desk
+        now = desk.clock.mono()
         if desk.is_stopping:
+            if now - self._stopped_mono < SAME_S:
+                return
             _log.warning("%s again: stopping at once", number.name)
             desk.stop(Stop.NOW)
             return
         _log.info("%s: stopping; what is carried may finish within %gs", number.name, desk.wish.drain_s)
+        self._stopped_mono = now
         desk.stop(Stop.DRAIN)
         desk.house.notifier.stopping()
         self._takeover.cancel()

@@ -28,11 +28,13 @@ MEANT: Final = (
 """What the master takes."""
 
 _CHILD_IGNORES: Final = (
-    signal.SIGHUP, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU, signal.SIGPIPE,
+    signal.SIGHUP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU,
+    signal.SIGPIPE,
 )  # fmt: skip
 """
-A terminal sends SIGINT to everyone in the foreground, ``pkill -HUP edge`` SIGHUP to everyone by that name: the master
-decides what they mean, and says it on the channel. SIGTERM ends a child: it is replaced.
+A terminal sends SIGINT to everyone in the foreground, ``timeout`` and many a supervisor SIGTERM to the whole group,
+``pkill -HUP edge`` SIGHUP to everyone by that name: the master decides what they mean, and says it on the channel. A child that
+does not do as it is told is ended by SIGABRT and SIGKILL.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -12,6 +13,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from edge.master.loop import SAME_S
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 15.0
@@ -131,13 +134,16 @@ class Running:
     def close(self) -> None:
         process = self.process
         if process is not None:
-            for pid in {self.main_pid, process.pid}:
-                for _ in range(2):
+            pids = {self.main_pid, process.pid}
+            for _ in range(2):
+                for pid in pids:
                     if pid != process.pid or process.poll() is None:
-                        try:
+                        with contextlib.suppress(ProcessLookupError):
                             os.kill(pid, signal.SIGTERM)
-                        except ProcessLookupError:
-                            break
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(SAME_S)
+                if len(pids) > 1:  # the other is nobody's child that we could wait for
+                    time.sleep(SAME_S)
             if process.poll() is None:
                 process.wait(PATIENCE_S)
             process.stderr.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 import trio
 
+from edge.master.loop import SAME_S
 from tests.kit.client import Gone
 from tests.kit.gates import Download
 from tests.kit.load import load
@@ -50,6 +52,31 @@ async def test_a_stop_lets_nobody_in_and_finishes_what_is_carried(node_at, origi
 
 
 @pytest.mark.slow
+async def test_a_stop_told_to_everybody_finishes_what_is_carried_all_the_same(node_at, origin):
+    """As ``timeout`` does it: its command is told, and then the whole group, the command once more among them."""
+    origin.pages = {b"/download": (download := Download()), **origin.pages}
+    async with node_at() as node, trio.open_nursery() as nursery:
+        caller = await node.client()
+        replies = []
+
+        async def ask() -> None:
+            replies.append(await caller.get("/download"))
+
+        nursery.start_soon(ask)
+        await download.begun.wait()
+        node.signal(signal.SIGTERM)
+        os.killpg(node.master.pid, signal.SIGTERM)
+        await node.said("stopping; what is carried may finish within 10s")
+        download.go_on.set()
+
+        assert await node.ended() == 0
+        await until(lambda: replies)
+        assert replies[0].body == download.body
+        assert "at once" not in node.log()
+        assert "died" not in node.log()
+
+
+@pytest.mark.slow
 async def test_a_stop_under_load_answers_everyone_it_has_let_in(node_at):
     async with node_at() as node:
         async with load(node) as tally:
@@ -71,6 +98,7 @@ async def test_a_second_stop_is_at_once(node_at, origin):
         await download.begun.wait()
         node.signal(signal.SIGTERM)
         await node.said("SIGTERM: stopping")
+        await trio.sleep(SAME_S)  # or it would be the same one
         node.signal(signal.SIGTERM)
         with stopwatch() as waited:
             assert await node.ended() == 0
