@@ -102,6 +102,11 @@ class Admission:
         """Whether any route has a guard, or any field must be taken off."""
         return bool(self.told) or any(guard is not None for guard in self._guards.values())
 
+    @property
+    def has_programs(self) -> bool:
+        """Whether any route has a policy function."""
+        return any(guard is not None and guard.program is not None for guard in self._guards.values())
+
     def prepare(self, known: Known) -> None:
         """
         Note on a head that was just recognised who guards its route; and take off it what clients may not say.

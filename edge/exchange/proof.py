@@ -133,7 +133,8 @@ class Program:
         except Exception:
             raise
         except BaseException as error:
-            raise RuntimeError(f"it raised {type(error).__name__}") from error
+            told = RuntimeError(f"it raised {type(error).__name__}")
+            raise told.with_traceback(error.__traceback__) from error  # located where it was raised
 
     def check(self, visit: Visit) -> Ruling | Refused | Ask:
         """Return what it has said of a request, or that it must be called."""

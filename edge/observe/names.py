@@ -188,6 +188,9 @@ POLICIES: Final = _each(
     "result",
     ("passed", "answered", "failed", "late", "busy"),
 )
+POLICY_OVERRUNS: Final = _one(
+    "edge_policy_overruns", Kind.GAUGE, "Calls of policy functions that go on now though their time is over."
+)
 POLICY_SECONDS: Final = _histogram(
     "edge_policy_seconds", "What policy functions took, the way to their thread included."
 )

@@ -26,6 +26,7 @@ from edge.origin.request import origin_request
 from edge.policy import forward_auth
 from edge.policy.certificate import Shown
 from edge.policy.verdict import Ruling, Unusable, ruling
+from edge.worker.overrun import Call, Overruns
 
 if TYPE_CHECKING:
     from edge.clock import Clock
@@ -70,12 +71,15 @@ class Admitting:
         self._verifiers = trio.CapacityLimiter(VERIFIERS)
         self._verifying: dict[bytes, trio.Event] = {}
         self._programs = trio.CapacityLimiter(PROGRAMS)
+        self._overruns = Overruns(admission.cells, PROGRAMS)
         self._fetchers = {
             provider.name: _Fetcher(provider) for provider in admission.providers.tokens.values() if provider.is_fetched
         }
 
     def begin(self, means: Means) -> None:
-        """Begin to fetch keys."""
+        """Begin to fetch keys, and to interrupt functions whose time is over."""
+        if self._admission.has_programs:
+            means.nursery.start_soon(self._overruns.run, means.clock)
         for fetcher in self._fetchers.values():
             means.nursery.start_soon(fetcher.run, means, self._admission)
 
@@ -151,21 +155,23 @@ class Admitting:
         """
         Call an operator's function, in a thread of its own.
 
-        One that does not end keeps its thread; when all threads have one, every request that needs a function is refused, when
-        its time is over or at once, and no lane waits for any of it.
+        One that does not end when its time is over is interrupted (:mod:`edge.worker.overrun`), and keeps its thread until that
+        has helped. A function that keeps too many is refused at once, and no lane waits for any of it.
         """
         program, clock, cells = ask.program, means.clock, self._admission.cells
         began_mono = clock.mono()
         result, why, status = "late", f"nothing within {program.timeout_s:g}s", 503
         found: Ruling | None = None
-        if self._programs.statistics().tasks_waiting >= WAITING:
+        refused = self._overruns.refuses(program)
+        if refused is not None:
+            result, why = "busy", refused
+        elif self._programs.statistics().tasks_waiting >= WAITING:
             result, why = "busy", f"{WAITING} requests wait for {PROGRAMS} threads already"
         else:
+            call = Call(program, ask.request, began_mono + program.timeout_s)
             with trio.move_on_after(program.timeout_s):
                 try:
-                    said = await trio.to_thread.run_sync(
-                        program.call, ask.request, limiter=self._programs, abandon_on_cancel=True
-                    )
+                    said = await trio.to_thread.run_sync(call.run, limiter=self._programs, abandon_on_cancel=True)
                     found = ruling(said)
                     if found.origin is not None and found.origin not in self._admission.origins:
                         raise Unusable(f"there is no origin {found.origin!r}")
@@ -174,6 +180,9 @@ class Admitting:
                     found, result, why, status = None, "failed", str(unusable), 500
                 except Exception as error:  # noqa: BLE001 - whatever it raises is the function's, and told
                     result, why, status = "failed", _last_line(error), 500
+                finally:
+                    if not call.has_ended:
+                        self._overruns.add(call)
             add_duration(clock.mono() - began_mono, names.POLICY_SECONDS, cells)
         cells[names.POLICIES[result]] += 1
         if found is not None:

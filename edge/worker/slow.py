@@ -20,6 +20,7 @@ It carries out what :mod:`edge.exchange` decided, through the parts beside it, w
     mirroring    lets another origin hear what one is asked
     tunnel       carries another protocol
     admitting    asks first whether a request may pass, where that takes time
+    overrun      interrupts policy functions whose time is over
 
 All of them write through the session and wait for room there; none touches a socket of a client's.
 
