@@ -65,7 +65,7 @@ class Hit:
     Attributes:
         copy: to be sent.
         age: seconds, now.
-        ttl: seconds of freshness left; negative if the client allowed a stale one (RFC 9211 §2.6).
+        ttl: seconds of freshness left; negative if the client allowed a stale one (RFC 9211 §2.4).
     """
 
     copy: Copy

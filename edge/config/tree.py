@@ -642,7 +642,7 @@ class RouteCache:
     strip_cookies: bool = setting(
         kinds.Boolean(),
         "Whether cookies are taken off requests that the cache may answer, but for those in key_cookies, and Set-Cookie off "
-        "replies that are kept.",
+        "replies that are kept. Without it a reply with Set-Cookie is kept, cookie and all, if its origin has given it a lifetime.",
         default=False,
     )
     bypass_headers: tuple[str, ...] = setting(

@@ -214,6 +214,21 @@ async def test_operators_are_told_what_they_ask(edge_at, tmp_path: Path) -> None
     assert b"edge_workers_ready 1.0" in metrics.body
 
 
+async def test_an_upgrade_to_h2c_is_answered_as_http_1(edge_at, tmp_path: Path) -> None:
+    """The origin hears nothing of it, and so cannot begin to speak of what passes our rules by (h2c smuggling)."""
+    origin = shop()
+    async with edge_at(tmp_path, origin=origin) as edge:
+        client = await edge.client()
+        got = await client.get(
+            "/a", Connection="Upgrade, HTTP2-Settings", Upgrade="h2c", HTTP2_Settings="AAMAAABkAARAAAAAAAIAAAAA"
+        )
+        after = await client.get("/b")
+
+    assert [200, 200] == [got.status, after.status]
+    assert [b"/a", b"/b"] == origin.paths()
+    assert not [one for one in origin.asked if one.get(b"upgrade") or one.get(b"http2-settings")]
+
+
 async def test_a_store_without_room_serves_and_says_so_once(edge_at, tmp_path: Path, caplog) -> None:
     """Served, not stored, counted, and logged once a minute."""
     noise = __import__("random").Random(1).randbytes(200_000)
