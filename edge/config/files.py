@@ -81,6 +81,19 @@ class Identity:
         return granted & wanted == wanted or _has_acl(path)
 
 
+def is_open(path: Path) -> bool:
+    """
+    Whether everybody on this machine may read *path*: by its own mode, and by those of the directories on the way to where it
+    really is. False where that cannot be seen.
+    """
+    try:
+        if not path.stat().st_mode & stat.S_IROTH:
+            return False
+        return all(parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents)
+    except OSError:
+        return False
+
+
 def check_files(loaded: Loaded) -> list[Problem]:
     """
     Look at every user and path *loaded* names.

@@ -8,26 +8,27 @@ certificates, the users, keys and networks. It changes nothing.
 
 from __future__ import annotations
 
-import stat
 from typing import TYPE_CHECKING
 
 from edge.clock import SYSTEM, Clock
-from edge.config.files import check_files
+from edge.config.files import check_files, is_open
 from edge.config.load import load
 from edge.config.problem import Problem, Severity
-from edge.config.tree import Admin, Certificate, Listener, OriginTls, Route
+from edge.config.tree import Admin, Basic, Certificate, Jwt, Listener, OriginTls, Route
 from edge.exchange.access_flaws import access_flaws
 from edge.policy.operators import read_tokens
 from edge.policy.program import trial
 from edge.policy.shadow import shadows
-from edge.tls.certificates import survey
+from edge.tls.certificates import private_keys, survey
 from edge.tls.credentials import read_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from edge.config.agree import Parts
     from edge.config.load import Loaded
+    from edge.config.positions import Path as Key
     from edge.tls.certificates import Readings
 
 
@@ -53,13 +54,14 @@ def check(
     """
     loaded = load(path)
     found = check_files(loaded)
-    named = {(problem.line, problem.col) for problem in found}
+    named = {(problem.line, problem.col) for problem in found if problem.severity is Severity.ERROR}
     return loaded.and_also(
         [
             *found,
             *_certificates(loaded, clock, readings, named),
             *_credentials(loaded, clock, named),
             *_operators(loaded, named),
+            *_open_secrets(loaded),
             *_shadowed_routes(loaded),
             *(loaded.problem(key, message) for key, message in access_flaws(loaded.parts)),
             *(_functions(loaded, path) if tries_functions else ()),
@@ -96,9 +98,6 @@ def _operators(loaded: Loaded, named: set[tuple[int, int]]) -> Iterator[Problem]
             continue
         try:
             read_tokens(admin.tokens.read_text("utf-8"))
-            if admin.tokens.stat().st_mode & stat.S_IROTH:
-                words = f"{admin.tokens} may be read by everybody on this machine; expected mode 0600 or 0640"
-                yield loaded.problem(where, words, Severity.WARNING)
         except (OSError, ValueError) as error:
             why = (
                 "it is not UTF-8"
@@ -106,6 +105,39 @@ def _operators(loaded: Loaded, named: set[tuple[int, int]]) -> Iterator[Problem]
                 else getattr(error, "strerror", None) or error
             )
             yield loaded.problem(where, f"{admin.tokens} cannot be used: {why}")
+
+
+def _open_secrets(loaded: Loaded) -> Iterator[Problem]:
+    """Secrets that everybody on this machine may read; one problem for those of one directory."""
+    found: dict[Key, list[Path]] = {}
+    for key, path in _secrets(loaded.parts):
+        if is_open(path):
+            found.setdefault(key, []).append(path)
+    for key, (first, *others) in found.items():
+        what = f"{first} and {len(others)} more" if others else f"{first}"
+        words = f"{what} may be read by everybody on this machine; expected mode 0600 or 0640"
+        yield loaded.problem(key, words, Severity.WARNING)
+
+
+def _secrets(parts: Parts) -> Iterator[tuple[Key, Path]]:
+    """Every file that somebody who reads it could pass for us, an operator or a user with."""
+    for key, admin in parts.all(Admin):
+        if admin.tokens is not None:
+            yield (*key, "tokens"), admin.tokens
+    for key, certificate in parts.all(Certificate):
+        for where, path in private_keys(certificate):
+            yield (*key, *where), path
+    for key, tls in parts.all(OriginTls):
+        if tls.key is not None:
+            yield (*key, "key"), tls.key
+    for key, basic in parts.all(Basic):
+        if basic.file is not None:
+            yield (*key, "file"), basic.file.path
+    for key, jwt in parts.all(Jwt):
+        if jwt.secret_file is not None:
+            yield (*key, "secret_file"), jwt.secret_file.path
+        if jwt.jwks_file is not None and any(name.startswith("HS") for name in jwt.algorithms):
+            yield (*key, "jwks_file"), jwt.jwks_file.path
 
 
 def _functions(loaded: Loaded, path: Path) -> Iterator[Problem]:

@@ -321,6 +321,12 @@ def read_pair(
     return _read_pair(("chain",), ("key",), chain, key, client, now_wall, flaws, shown_to), flaws
 
 
+def private_keys(certificate: CertificateSettings) -> Iterator[tuple[Key, Path]]:
+    """Every key's file of one setting, with what in it names the file, or the directory it is in."""
+    for _, where, _, private in _files((), certificate, []):
+        yield where, private
+
+
 def _files(key: Key, certificate: CertificateSettings, flaws: list[Flaw]) -> Iterator[tuple[Key, Key, Path, Path]]:
     """Every chain and key of one setting, each with the key to complain under."""
     if certificate.chain is not None and certificate.key is not None:

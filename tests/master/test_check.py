@@ -1,5 +1,9 @@
 """One check for ``edge check``, the start and every reload: the file, what it names, and what is in that."""
 
+import shutil
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from edge.config import Severity
@@ -157,6 +161,76 @@ def test_a_file_that_cannot_be_read_at_all_is_one_problem(tmp_path):
 
     assert checked.config is None
     assert len(checked.problems) == 1
+
+
+# -- secrets -------------------------------------------------------------------------------------------------
+
+OPEN = " may be read by everybody on this machine; expected mode 0600 or 0640"
+
+
+@pytest.fixture
+def public(certificates):
+    """A folder that everybody may enter; a test's own is nobody else's."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        if not all(parent.stat().st_mode & 0o001 for parent in folder.parents):
+            pytest.skip("there is no place here that everybody may enter")
+        shutil.copytree(certificates, folder / "tenants")
+        (folder / "tenants").chmod(0o755)
+        yield folder
+
+
+def warned(said, text):
+    return [line for line in said(text) if OPEN in line]
+
+
+def test_keys_that_everybody_may_read(said, public):
+    tenants = f'[[certificate]]\ndirectory = "{public}/tenants"\n'
+    pair = PAIR.replace("shop/", f"{public}/tenants/shop/")
+    shown = pair.replace("[[certificate]]", "[origin.o.tls]")
+    shop, other = public / "tenants/shop/privkey.pem", public / "tenants/other/privkey.pem"
+
+    assert warned(said, HEAD + pair + tenants + shown) == []
+    shop.chmod(0o640)
+    assert warned(said, HEAD + pair + tenants + shown) == []
+    shop.chmod(0o644)
+    assert warned(said, HEAD + pair + shown) == [f"{line}: warning: {shop}{OPEN}" for line in ("10:7", "13:7")]
+    assert warned(said, HEAD + tenants) == [f"9:13: warning: {shop}{OPEN}"]
+    other.chmod(0o604)
+    assert warned(said, HEAD + tenants) == [f"9:13: warning: {other} and 1 more{OPEN}"]
+    (public / "tenants").chmod(0o750)
+    assert warned(said, HEAD + pair + tenants + shown) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "contents"),
+    [
+        ('[admin]\naddress = "127.0.0.1:0"\ntokens = "{}"\n', "0123456789abcdef\n"),
+        ('[basic.staff]\nfile = "{}"\n', "alice:$2y$05$XZJU7yxhPzm3rQqpkmrXNuODaeCVbRkZ3bDTAuhlgA/7gtvO1qRlO\n"),
+        ('[jwt.staff]\nalgorithms = ["HS256"]\nsecret_file = "{}"\n', "0123456789abcdef" * 2),
+        ('[jwt.staff]\nalgorithms = ["HS256"]\njwks_file = "{}"\n', '{"keys": []}'),
+    ],
+)
+def test_secrets_that_everybody_may_read(said, public, table, contents):
+    """Also through a link, from a folder that nobody may enter."""
+    (public / "secret").write_text(contents)
+    (public / "secret").chmod(0o644)
+    (public / "closed").mkdir(0o700)
+    (public / "closed" / "link").symlink_to(public / "secret")
+    for name in ("secret", "closed/link"):
+        text = HEAD + PAIR + table.format(public / name)
+
+        assert [line.split("warning: ")[1] for line in warned(said, text)] == [f"{public / name}{OPEN}"]
+    (public / "secret").chmod(0o640)
+    assert warned(said, text) == []
+
+
+def test_a_public_key_may_be_read_by_everybody(said, public):
+    (public / "keys").write_text('{"keys": []}')
+    (public / "keys").chmod(0o644)
+
+    assert warned(said, f'{HEAD}{PAIR}[jwt.staff]\nalgorithms = ["RS256"]\njwks_file = "{public}/keys"\n') == []
 
 
 # -- routes ----------------------------------------------------------------------------------------------------
