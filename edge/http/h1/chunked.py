@@ -24,7 +24,7 @@ import re
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from edge.http.h1.fields import is_well_formed, split
+from edge.http.h1.fields import find_bare_lf, is_well_formed, split
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,6 +217,8 @@ class ChunkedDecoder:
         if (end if end >= 0 else len(data) - 3) - at > TRAILER_BYTES:
             raise self._fault("trailers too long")
         if end < 0:
+            if find_bare_lf(data, at):
+                raise self._fault("bare LF in trailers")
             return at
         if not is_well_formed(data, at, end + 2):
             raise self._fault(f"trailers {data[at : at + 80]!r}")

@@ -24,6 +24,7 @@ from edge.errors import OriginFault, Retry
 from edge.http.events import NEED_DATA, PAUSED, Body, End, Reply, Wait
 from edge.http.h1.body import BodyDecoder, CloseDecoder, LengthDecoder
 from edge.http.h1.chunked import ChunkedDecoder
+from edge.http.h1.fields import find_bare_lf
 from edge.http.h1.head import parse_reply_head
 from edge.http.h1.render import request_head
 from edge.http.h1.writer import BodyWriter
@@ -219,7 +220,10 @@ class ClientConnection:
         """Find a reply's head and what follows it."""
         buffer = self._buffer
         end = buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
-        if (end if end >= 0 else len(buffer) - 3) > HEAD_BYTES:
+        too_long = (end if end >= 0 else len(buffer) - 3) > HEAD_BYTES
+        if (too_long or end < 0) and find_bare_lf(buffer, 0 if too_long else self._scanned, HEAD_BYTES + 4):
+            raise OriginFault("bare LF in a reply's head", word="http_protocol_error")
+        if too_long:
             raise OriginFault("reply head too long", word="http_response_header_section_size")
         if end < 0:
             self._scanned = len(buffer)

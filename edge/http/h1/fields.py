@@ -20,6 +20,9 @@ _LINE = _TCHAR + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n"
 _BLOCK = re.compile(rb"(?>(?:" + _LINE + rb")*)")
 _ONE_LINE = re.compile(_LINE)
 
+find_bare_lf = re.compile(rb"(?<!\r)\n").search
+"""``find_bare_lf(data, start, end)``: a match if there is a LF in data[start:end] without CR before it, else None."""
+
 is_well_formed = _BLOCK.fullmatch
 """``is_well_formed(data, start, end)``: a match if data[start:end] is a field block, each line with its CRLF, else None."""
 

@@ -31,6 +31,7 @@ from edge.errors import ClientFault, ClientGone
 from edge.http.events import NEED_DATA, PAUSED, Body, End, Request, Wait
 from edge.http.h1.body import BodyDecoder, LengthDecoder
 from edge.http.h1.chunked import ChunkedDecoder
+from edge.http.h1.fields import find_bare_lf
 from edge.http.h1.framing import has_no_body
 from edge.http.h1.head import check_request_line, parse_request_head
 from edge.http.h1.memo import HeadMemo
@@ -225,18 +226,22 @@ class ServerConnection:
                 self._scanned = 1
                 self._buffer = buffer = buffer[2:]
         limits = self._limits
-        line_end = buffer.find(b"\r\n", 0, limits.line_bytes + 2)
-        if line_end < 0:
+        line_end = buffer.find(b"\n", 0, limits.line_bytes + 2) - 1
+        if line_end == -2:
             if len(buffer) > limits.line_bytes + 1:
                 raise ClientFault("request line too long", reply=414)
             return None
+        if line_end < 0 or buffer[line_end] != 13:
+            raise ClientFault(f"request line {buffer[: line_end + 1][:80]!r} before a bare LF")
         end = buffer.find(b"\r\n\r\n", max(line_end, self._scanned - 3))
         too_long = (end if end >= 0 else len(buffer) - 3) - line_end > limits.header_bytes
         if too_long or (end < 0 and self._scanned <= 1):
             check_request_line(buffer)
         if too_long:
+            _refuse_bare_lf(buffer, line_end, line_end + limits.header_bytes + 4)
             raise ClientFault("field lines too long", reply=431)
         if end < 0:
+            _refuse_bare_lf(buffer, max(line_end, self._scanned), len(buffer))
             self._scanned = len(buffer)
             return None
         self._scanned = 0
@@ -458,3 +463,9 @@ class ServerConnection:
     def __repr__(self) -> str:
         closing = ", closing" if self.closing else ""
         return f"<ServerConnection #{self._stream} reading {self._reading.value}, {self._writer!r}{closing}>"
+
+
+def _refuse_bare_lf(buffer: bytes, start: int, end: int) -> None:
+    """Refuse a head that will never be well formed, before its end: who ends lines so does not send one that we would find."""
+    if found := find_bare_lf(buffer, start, end):
+        raise ClientFault(f"field line {buffer[max(start, found.start() - 80) : found.start()]!r} before a bare LF")

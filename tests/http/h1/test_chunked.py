@@ -100,6 +100,13 @@ def test_anything_else_is_refused(wire: bytes) -> None:
             decode(wire, cuts)
 
 
+@pytest.mark.parametrize("wire", [b"\n", b"3\n", b"0\r\nX: y\n", b"0\r\nX: y\r\n\n", b"0\r\n\n"])
+def test_a_bare_lf_is_refused_as_soon_as_it_shows(wire: bytes) -> None:
+    for cuts in ((), each_byte(wire)):
+        with pytest.raises(ClientFault):
+            decode(wire, cuts)
+
+
 def test_the_longest_size_line_is_read() -> None:
     wire = b"1;" + b"x" * (LINE_BYTES - 2) + b"\r\nx\r\n0\r\n\r\n"
 

@@ -167,7 +167,9 @@ def test_bytes_nobody_asked_for_are_thrown_away_and_remembered() -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ntea\r\n0\r\n", "http_response_incomplete"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "http_response_transfer_coding"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "http_response_transfer_coding"),
-        (b"HTTP/1.1 200 OK\nContent-Length: 3\n\ntea", "http_response_incomplete"),
+        (b"HTTP/1.1 200 OK\nContent-Length: 3\n\ntea", "http_protocol_error"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\n\r\n\r\ntea", "http_protocol_error"),
+        (b"HTTP/1.1 200 OK\r\nX: \n" + b"y" * HEAD_BYTES + b"\r\n\r\n", "http_protocol_error"),
         (b"<html>oops</html>\r\n\r\n", "http_protocol_error"),
         (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "http_upgrade_failed"),
         (b"HTTP/1.1 103 Early Hints\r\n\r\n" * (MOST_INTERIM + 1) + OK, "http_protocol_error"),
@@ -182,6 +184,13 @@ def test_what_an_origin_does_wrong_has_a_word(wire: bytes, word: str) -> None:
         assert heard[-1] == ("fault", word)
         assert not conn.reusable
         assert conn.next_event() is PAUSED
+
+
+@pytest.mark.parametrize("wire", [b"HTTP/1.1 200 OK\nX: y\n\ntea", b"HTTP/1.1 200 OK\r\nX: y\n", b"\n"])
+def test_a_bare_lf_is_refused_as_soon_as_it_shows(wire: bytes) -> None:
+    """Nobody waits for the end of a head that can have none."""
+    for cuts in ((), range(len(wire))):
+        assert hear_replies(wire, cuts, eof=False)[0] == [("fault", "http_protocol_error")]
 
 
 def test_a_head_without_end_is_refused_before_it_ends() -> None:

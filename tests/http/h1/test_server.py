@@ -233,6 +233,33 @@ def test_fields_are_limited_even_before_they_end() -> None:
     assert hear_requests(server(header_bytes=50), wire[:90], eof=False) == [("fault", 431)]
 
 
+@pytest.mark.parametrize(
+    ("wire", "status"),
+    [
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        (b"GET / HTTP/1.1\n", 400),
+        (b"\n", 400),
+        (b"\r\n\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\n\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\n", 400),
+        (b"GET / HTTP/3.0\r\nHost: a\n", 505),
+        (b"TRACE / HTTP/1.1\r\nHost: a\n", 501),
+        (b"GET /" + b"x" * 96 + b"\n", 400),
+        (b"GET /" + b"x" * 97 + b"\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nx: " + b"y" * 86 + b"\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nx: " + b"y" * 90 + b"\n", 431),
+    ],
+)
+def test_a_bare_lf_is_refused_as_soon_as_it_shows(wire: bytes, status: int) -> None:
+    """Nobody waits for the end of a head that can have none; and what is refused first does not depend on the cut."""
+    for tail in (b"", b"z" * 200, b"\r\n\r\n", b"\r\n\r\n" + GET):
+        for cuts in ((), (len(wire) - 1,), (len(wire),), each_byte(wire + tail)):
+            heard = hear_requests(server(line_bytes=100, header_bytes=100), wire + tail, cuts, eof=False)
+            assert heard == [("fault", status)], (tail, cuts)
+
+
 def test_a_bad_line_is_refused_before_its_fields_come() -> None:
     assert hear_requests(server(), b"GET / HTTP/3.0\r\nHost", eof=False) == [("fault", 505)]
 
