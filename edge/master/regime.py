@@ -8,7 +8,7 @@ Sockets are not part of it: they belong to addresses, which outlive generations.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge.clock import SYSTEM
@@ -17,6 +17,7 @@ from edge.master.check import check
 from edge.master.logs import Logs
 from edge.observe.names import assign_origins, assign_routes
 from edge.policy.operators import read_tokens
+from edge.policy.program import digest
 from edge.tls.certificates import Unusable
 from edge.tls.contexts import ContextStore
 from edge.tls.credentials import Credentials, credentials_of
@@ -63,6 +64,7 @@ class Regime:
         origin_blocks, route_blocks: which counters each origin and route was lent.
         logs: its open log files.
         operators: digests of the tokens that the admin address asks for.
+        programs: digests of the files in which routes' policy functions are, by function.
     """
 
     generation: int
@@ -74,6 +76,7 @@ class Regime:
     route_blocks: dict[str, int]
     logs: Logs
     operators: frozenset[bytes] = frozenset()
+    programs: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def listeners(self) -> tuple[Listener, ...]:
@@ -163,6 +166,7 @@ def make(
         assign_routes((route.label for route in config.routes), earlier_routes),
         logs,
         operators,
+        read_programs(config),
     )
 
 
@@ -174,3 +178,9 @@ def read_operators(config: Config) -> frozenset[bytes]:
         OSError, ValueError: the file cannot be read or used.
     """
     return frozenset() if config.admin.tokens is None else read_tokens(config.admin.tokens.read_text("utf-8"))
+
+
+def read_programs(config: Config) -> dict[str, bytes]:
+    """Read what is in the files where policy functions are; nothing is imported. Raises nothing."""
+    folder = config.source.resolve().parent
+    return {route.policy: digest(route.policy, folder) for route in config.routes if route.policy is not None}

@@ -54,7 +54,7 @@ class Reloading:
             config, warnings = regime.read(desk.path, desk.readings)
             for warning in warnings:
                 _log.warning("%s", warning)
-            if diff(desk.regime.config, config) <= Change.CERTIFICATES and not self._has_new_credentials(config):
+            if diff(desk.regime.config, config) <= Change.CERTIFICATES and not self._has_new_files(config):
                 self._renew_certificates(config)
             else:
                 self._begin_generation(config)
@@ -88,16 +88,18 @@ class Reloading:
                 desk.house.say(child.pid, Word.REOPEN_LOGS, ",".join(logs.fds).encode(), logs.fds.values())
         _log.info("logs reopened")
 
-    def _has_new_credentials(self, config: Config) -> bool:
+    def _has_new_files(self, config: Config) -> bool:
         """
-        Whether a file that an origin's TLS is made of, or the operators' tokens, has another content: workers keep what they
-        began with.
+        Whether a file that an origin's TLS is made of, the operators' tokens, or a policy function's module has another content:
+        workers keep what they began with.
 
         Raises:
             Refused: one cannot be used; nothing has changed.
         """
         try:
             if regime.read_operators(config) != self._desk.regime.operators:
+                return True
+            if regime.read_programs(config) != self._desk.regime.programs:
                 return True
             return regime.read_credentials(config) != self._desk.regime.credentials
         except (ValueError, OSError) as error:

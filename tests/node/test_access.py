@@ -89,3 +89,47 @@ async def test_workers_share_their_limits_and_a_reload_takes_up_files(node_at, o
         await node.said(r"blocked\.txt, line 1: 'nonsense' is not an address or network", since=since)
         await until(lambda: "reload refused" in node.log()[since:])
         assert 403 == (await blocked.get("/quick")).status
+
+
+RULES = """
+import os
+from edge.policy.verdict import Respond
+with open({log!r}, "a") as log:
+    log.write("%d\\n" % os.getpid())
+def rule(request):
+    return Respond(200, {said!r})
+"""
+
+
+@pytest.mark.slow
+async def test_a_reload_takes_up_a_policy_functions_module_that_has_changed(node_at) -> None:
+    """And only one that has; the master imports none of them."""
+    async with node_at(start=False) as node:
+        imported = node.folder / "imported.txt"
+
+        def rule(said: str) -> None:
+            (node.folder / "edge_tests_rules.py").write_text(RULES.format(log=str(imported), said=said))
+
+        async def said() -> bytes:
+            return (await (await node.client()).get("/")).body
+
+        rule("one")
+        node.config["route"] = [{"origin": "shop", "policy": "edge_tests_rules:rule"}]
+        node.write()
+        await node.start()
+        old = node.workers
+        assert b"one" == await said()
+
+        since = len(node.log())
+        node.signal(signal.SIGHUP)
+        await node.said("reloaded: nothing has changed", since=since)
+        assert node.workers == old
+
+        rule("two")  # as long as it was, maybe in the same second
+        since = len(node.log())
+        node.signal(signal.SIGHUP)
+        await node.complete(since=since)
+        await until(lambda: not {*old} & {*node.workers}, why=node.tail)
+        assert b"two" == await said()
+
+        assert {*old, *node.workers} == {int(line) for line in imported.read_text().split()}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from edge.policy.program import NoSuchFunction, find, trial
+from edge.policy.program import NoSuchFunction, digest, find, trial
 
 SOURCE = """
 from edge.policy.verdict import Pass
@@ -75,3 +76,47 @@ def test_a_trial_happens_in_a_process_of_its_own(folder: Path, monkeypatch) -> N
     assert "has no absent" in trial(f"{name}:absent", folder)
     assert "ZeroDivisionError" in trial(f"broken_{name}:x", folder)
     assert not hasattr(sys, "edge_tests_imported")
+
+
+def test_a_digest_tells_what_is_in_a_modules_file_and_imports_nothing(folder: Path, monkeypatch) -> None:
+    """Nor the packages that it is in; of those the last is what counts."""
+    monkeypatch.delattr(sys, "edge_tests_imported", raising=False)
+    plain = module_in(folder)
+    package = folder / f"package_{plain}"
+    (package / "inner").mkdir(parents=True)  # the inner one without an __init__: a namespace
+    for path in (package / "__init__.py", package / "inner" / "deep.py"):
+        path.write_text(SOURCE)
+    names = (plain, package.name, f"{package.name}.inner.deep")
+    before = [digest(f"{name}:good", folder) for name in names]
+    (folder / f"{plain}.py").write_text(SOURCE + "# another\n")
+    (package / "inner" / "deep.py").write_text(SOURCE + "# another\n")
+    after = [digest(f"{name}:good", folder) for name in names]
+
+    assert 1 == len(set(before))
+    assert b"" not in before
+    assert [False, True, False] == [one == other for one, other in zip(before, after, strict=True)]
+    assert not hasattr(sys, "edge_tests_imported")
+    assert not {*names, f"{package.name}.inner"} & {*sys.modules}
+
+
+@pytest.mark.parametrize(
+    "name", ["no_such_module_anywhere", "no_such_package.inner", "json.no_such_part", "sys", "sys.x"]
+)
+def test_what_is_in_no_file_has_no_digest(folder: Path, name: str) -> None:
+    assert digest(f"{name}:f", folder) == b""
+
+
+def test_what_lies_in_an_archive_has_no_digest(folder: Path, monkeypatch) -> None:
+    """It can be imported, but is no file."""
+    with zipfile.ZipFile(folder / "archive.zip", "w") as archive:
+        archive.writestr("edge_tests_archived.py", SOURCE)
+    monkeypatch.syspath_prepend(str(folder / "archive.zip"))
+
+    assert digest("edge_tests_archived:f", folder) == b""
+
+
+def test_a_module_leaves_no_bytecode_that_could_be_taken_for_a_later_file(folder: Path) -> None:
+    find(f"{module_in(folder)}:good", folder)
+
+    assert not (folder / "__pycache__").exists()
+    assert digest(f"{module_in(folder)}:good", folder)
