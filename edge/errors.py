@@ -37,12 +37,14 @@ class Fault(Exception):  # noqa: N818 - a fault is not our error
         retry: whether another attempt is allowed.
         word: one token for log, metric and header: RFC 9209's where it has one.
         detail: for the log, never for the client.
+        retry_after_s: when the client may ask again, in whole seconds; None: nobody knows.
     """
 
     side: Side = Side.EDGE
     reply: int | None = 500
     retry: Retry = Retry.NEVER
     word: str = "proxy_internal_error"
+    retry_after_s: int | None = None
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class Fault(Exception):  # noqa: N818 - a fault is not our error
         reply: int | None = -1,
         retry: Retry | None = None,
         word: str | None = None,
+        retry_after_s: int | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
@@ -60,6 +63,8 @@ class Fault(Exception):  # noqa: N818 - a fault is not our error
             self.retry = retry
         if word is not None:
             self.word = word
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.side.value} {self.word} reply={self.reply}: {self.detail}>"

@@ -251,10 +251,10 @@ def send_answer(conn: Connection, stream: int, answer: Answer, dress: Dress | No
 
 def send_refusal(
     conn: Connection, fault: ClientFault, now_wall: float, stream: int | None = None, pages: Pages | None = None
-) -> None:
-    """Tell a client what was wrong, if anything can be said, and close."""
+) -> int:
+    """Tell a client what was wrong, if anything can be said, and close; returns how many bytes of body that is."""
     if fault.reply is None:
         conn.abort()
-        return
+        return 0
     head, body = error_reply(fault.reply, now_wall=now_wall, pages=pages)
-    conn.refuse(stream, head, body)
+    return conn.refuse(stream, head, body)

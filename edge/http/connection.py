@@ -99,8 +99,20 @@ class Connection(Protocol):
         """
         ...
 
-    def refuse(self, stream: int | None, head: ReplyHead, body: bytes) -> None:
-        """Send an error reply and close. *stream* is None when no exchange was opened by what is refused."""
+    def first_line(self) -> bytes:
+        """
+        Return how the head begins that has been refused, or that is coming in: of its first line what there is, and no more of
+        it than tells people what was wanted. Nothing is known to be right about it. b"": there is none.
+        """
+        ...
+
+    def refuse(self, stream: int | None, head: ReplyHead, body: bytes) -> int:
+        """
+        Send an error reply and close. *stream* is None when no exchange was opened by what is refused.
+
+        Returns:
+            How many bytes of *body* are sent: none to HEAD.
+        """
         ...
 
     def abort(self) -> None:

@@ -29,7 +29,7 @@ Entry = tuple[
     float,  # 0 ended_wall: when the exchange ended, seconds since the epoch
     str,  # 1 client: an IP address without port, "" on a unix socket; never text a client wrote
     str,  # 2 tls: "TLSv1.3", or "" on a plain connection
-    RequestHead | None,  # 3 head: None when the request could not be understood
+    RequestHead | bytes | None,  # 3 head; what came of the first line of a request that was not understood, or None
     int,  # 4 status: of the final reply; 0 when nothing could be said
     int,  # 5 sent_bytes: of the body
     float,  # 6 duration_s: from the head's last byte to the reply's last byte taken by the kernel
@@ -37,7 +37,7 @@ Entry = tuple[
     str,  # 8 encoding: the reply's content coding, ours or as the origin said it, or ""
     str,  # 9 origin: "name" or "name/server", or "" when none was asked
     float,  # 10 origin_s: until the origin's reply head; 0.0 when none was asked
-    str,  # 11 request_id: what the origin was told, or ""
+    str,  # 11 request_id: what the origin was told, or would have been; or ""
     str,  # 12 fault: the Fault's word, or ""
     str,  # 13 detail: the Fault's detail, or ""
 ]
@@ -229,9 +229,14 @@ class JsonFormat:
             add(line + "}\n")
         return lines
 
-    def _asked(self, head: RequestHead | None) -> str:
+    def _asked(self, head: RequestHead | bytes | None) -> str:
         if head is None:
             return ""
+        if isinstance(head, bytes):
+            method, _, rest = head.partition(b" ")
+            target = rest.partition(b" ")[0]
+            asked = f',"method":{json_text(method)}'
+            return asked + f',"target":{json_text(target)}' if target else asked
         escaped = self._escaped
         agent = head.index.get(b"user-agent")
         referer = head.index.get(b"referer")
@@ -277,9 +282,9 @@ class CombinedFormat:
             lines.append(f'{client or "-"} - - [{self._second_text}] "{request}" {status:03d} {sent} {rest}\n')
         return lines
 
-    def _asked(self, head: RequestHead | None) -> tuple[str, str]:
-        if head is None:
-            return "-", '"-" "-"'
+    def _asked(self, head: RequestHead | bytes | None) -> tuple[str, str]:
+        if head is None or isinstance(head, bytes):
+            return "-" if head is None else combined_text(head), '"-" "-"'
         escaped = self._escaped
         request = f"{escaped[head.method]} {escaped[head.target]} {_PROTOCOLS.get(head.version, 'HTTP')}"
         referer = head.index.get(b"referer", b"-")

@@ -163,7 +163,7 @@ def count_routes(batch: list[Entry], route_of: Callable[[RequestHead], names.Rou
     known: dict[int, names.RouteCells | None] = {}
     for entry in batch:
         head = entry[HEAD]
-        if head is None:
+        if head is None or isinstance(head, bytes):
             continue
         at = id(head)
         if at not in known:

@@ -472,10 +472,12 @@ class FastLane:
         if cut:
             length = max(0, length - session.conn.out.pending)
             word = "connection_terminated"
+        name = self.slow.name
+        request_id = "" if name is None else name(known.head, session.peer).decode("latin-1")
         wall = self.clock.wall()
         self.rooms.record(
             (wall, self.rooms.address(session.peer, known.head), session.tls, known.head, status, length, self.clock.mono() - started, outcome, coding,
-             "", 0.0, "", word, detail)
+             "", 0.0, request_id, word, detail)
         )  # fmt: skip
 
     def _misunderstood(self, session: Session, fault: ClientFault) -> None:
@@ -483,9 +485,10 @@ class FastLane:
         # One whose reply is complete may still be waiting to be settled; it is not what was misunderstood.
         carried = next((x for x in session.carried.values() if not x.complete), None)
         if carried is None:
-            send_refusal(session.conn, fault, self.rooms.now_wall, pages=self.rooms.steering.pages)
+            line = session.conn.first_line() or None
+            sent = send_refusal(session.conn, fault, self.rooms.now_wall, pages=self.rooms.steering.pages)
             self.rooms.record(
-                (self.clock.wall(), session.peer, session.tls, None, fault.reply or 0, 0, 0.0, "none", "", "", 0.0, "",
+                (self.clock.wall(), session.peer, session.tls, line, fault.reply or 0, sent, 0.0, "none", "", "", 0.0, "",
                  fault.word, fault.detail)
             )  # fmt: skip
             return
@@ -494,7 +497,9 @@ class FastLane:
             session.conn.abort()
         else:
             carried.status = fault.reply or 0
-            send_refusal(session.conn, fault, self.rooms.now_wall, carried.stream, carried.known.pages)
+            carried.sent_bytes = send_refusal(
+                session.conn, fault, self.rooms.now_wall, carried.stream, carried.known.pages
+            )
         carried.give_up()
 
     def _ended(self, session: Session) -> bool:

@@ -57,6 +57,9 @@ QUEUE_PER_CONNECTION = 1
 """Exchanges that may wait for a connection, per connection allowed: who would wait longer than one whole exchange is told
 so at once."""
 
+MOST_RETRY_AFTER_S = 30
+"""However long a queue may be waited in: who is told to come again later than this does not come."""
+
 
 class Link:
     """One connection to a server."""
@@ -492,14 +495,14 @@ class Group:
 
     async def _queue(self) -> None:
         """Wait until a server may have room, in the order of arrival."""
-        name, node = self.settings.name, self.node
+        node = self.node
         most = self.settings.max_pending
         if most is None:
             pending, most = len(self.lot), self.most_waiting
         else:
             pending = node.fleet.total(self.row, PENDING, node.alive)
         if pending >= most:
-            raise EdgeFault(f"{name}: {pending} wait already", word="connection_limit_reached", reply=503)
+            raise self._is_full(f"{pending} wait already")
         self._wait(+1)
         try:
             with trio.CancelScope(relative_deadline=self.settings.queue_s):
@@ -507,7 +510,13 @@ class Group:
                 return
         finally:
             self._wait(-1)
-        raise EdgeFault(f"{name}: every connection is in use", word="connection_limit_reached", reply=503)
+        raise self._is_full("every connection is in use")
+
+    def _is_full(self, why: str) -> EdgeFault:
+        """Say that there is no room, and to come again when whoever waits now has been served or sent away."""
+        after_s = min(max(math.ceil(self.settings.queue_s), 1), MOST_RETRY_AFTER_S)
+        detail = f"{self.settings.name}: {why}"
+        return EdgeFault(detail, word="connection_limit_reached", reply=503, retry_after_s=after_s)
 
     def _wait(self, change: int) -> None:
         self.waiting += change

@@ -21,7 +21,7 @@ from edge.origin.request import Aim, OriginRequest, Said, may_be_said_again, ori
 from edge.worker.introducing import address_of, introduction, told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from edge.cache.copy import Copy
     from edge.exchange.decision import Fetch
@@ -66,9 +66,7 @@ def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
     context = None
     if means.rooms.config.trace.enabled:
         context = _place(means, head)
-    x.request_id = sent_request_id(head, trusted=trusted) or (
-        means.next_id() if context is None else b"%b-%b" % context[:2]
-    )
+    x.request_id = _request_id(means, head, context, trusted=trusted)
     way = x.known.way
     changes = None if way is None else way.request_changes
     may_repeat = (
@@ -94,6 +92,26 @@ def compose(means: Means, x: Exchange, plan: Fetch) -> OriginRequest:
     if request.expect_continue:
         request.fields.append((b"expect", b"100-continue"))  # the origin decides, as RFC 9110 §10.1.1 wants it
     return request
+
+
+def namer(means: Means) -> Callable[[RequestHead, str], bytes] | None:
+    """
+    Return what gives an id to a request that no origin was told of: by its head, as its client sent it, and the peer's address.
+
+    None without tracing: who follows no traces has such requests logged without one.
+    """
+    if not means.rooms.config.trace.enabled:
+        return None
+
+    def name(head: RequestHead, peer: str) -> bytes:
+        return _request_id(means, head, _place(means, head), trusted=means.rooms.trusted.trusts(peer))
+
+    return name
+
+
+def _request_id(means: Means, head: RequestHead, context: Context | None, *, trusted: bool) -> bytes:
+    """Return the id that a trusted proxy gave a request, else its place in its trace, else a number of this worker's."""
+    return sent_request_id(head, trusted=trusted) or (means.next_id() if context is None else b"%b-%b" % context[:2])
 
 
 def _place(means: Means, head: RequestHead) -> Context:

@@ -250,10 +250,9 @@ class Exchange:
     def refuse(self, head: ReplyHead, body: bytes) -> None:
         """Answer with an error and close: the request's framing or the client can no longer be trusted."""
         self.status = head.status
-        self.sent_bytes = len(body)
         self.complete = True
         if self.session.phase is Phase.OPEN:
-            self.session.conn.refuse(self.stream, head, body)
+            self.sent_bytes = self.session.conn.refuse(self.stream, head, body)
             self.session.flush()
 
     def abort(self) -> None:

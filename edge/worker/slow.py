@@ -56,6 +56,7 @@ from edge.worker.coding import Coders
 from edge.worker.means import Errand, Means
 from edge.worker.mirroring import Mirrors
 from edge.worker.parts import combine
+from edge.worker.question import namer
 from edge.worker.quick import Quick
 from edge.worker.session import Exchange, Phase
 from edge.worker.sharing import fetch, go_on, refresh_behind
@@ -89,6 +90,7 @@ class SlowLane:
     Attributes:
         carried: exchanges that have not been settled yet.
         quick: asks what needs no task.
+        name: gives an id to a request that no origin was told of; None: such have none.
     """
 
     def __init__(
@@ -129,6 +131,7 @@ class SlowLane:
         if rooms.admission is not None:
             self._admitting = Admitting(rooms.admission)
             self._admitting.begin(self.means)
+        self.name = namer(self.means)
         self.quick = Quick(self.means, self)
 
     def take(self, exchange: Exchange, decision: Decision, *, is_quick: bool = True) -> None:
@@ -273,12 +276,14 @@ class SlowLane:
         if x.status or fault.reply is None:
             x.abort()
             return
+        self._name(x)
         head, body = error_reply(
             fault.reply,
             now_wall=self.rooms.now_wall,
             accept=x.head.get(b"accept"),
             request_id=x.request_id.decode("latin-1") or None,
             proxy_error=None if fault.side is Side.CLIENT else fault.word,
+            retry_after_s=fault.retry_after_s,
             to_head=x.head.method == b"HEAD" and fault.side is not Side.CLIENT,
             pages=x.known.pages,
         )
@@ -291,6 +296,11 @@ class SlowLane:
             x.send(body)
         x.end()
 
+    def _name(self, x: Exchange) -> None:
+        """See to it that an exchange has an id, where all of them have one."""
+        if self.name is not None and not x.request_id:
+            x.request_id = self.name(x.head, x.session.peer)
+
     def settle(self, x: Exchange) -> None:
         """Every exchange ends here: one entry, and nothing left behind."""
         self.carried -= 1
@@ -302,6 +312,7 @@ class SlowLane:
             del session.carried[x.stream]
         if x.status and not x.complete and not x.word:
             x.word = "connection_terminated"
+        self._name(x)
         self.rooms.record(
             (
                 self.clock.wall(),

@@ -172,6 +172,33 @@ async def test_a_resolver_that_is_down_is_a_502_and_stale_copies_stand_in(
     assert (200, b"/nowhere 3") == (back.status, back.body)
 
 
+@pytest.mark.parametrize("queue_s", [0.2, 3.5, 600.0])
+async def test_who_finds_no_room_at_an_origin_is_told_when_to_come_again(
+    edge_at, tmp_path: Path, autojump_clock, queue_s: float
+) -> None:
+    """After as long as those who wait now may wait, but within half a minute."""
+
+    async def never(_: Asked, wire: Wire) -> None:
+        await trio.sleep(10_000)
+
+    async with trio.open_nursery() as nursery:
+        origin = Origin({b"*": never})
+        await nursery.start(origin.serve)
+        servers = (OriginServer(f"http://127.0.0.1:{origin.port}"),)
+        shop = OriginConfig("shop", servers, max_connections=1, max_pending=0, queue_s=queue_s, first_byte_s=1e6)
+        async with edge_at(tmp_path, origin=origin, origins={"shop": shop}) as edge:
+            await (await edge.client()).ask("/a")
+            while not origin.asked:
+                await trio.sleep(0.01)
+            got = await (await edge.client()).get("/b")
+        nursery.cancel_scope.cancel()
+
+    after_s = {0.2: b"1", 3.5: b"4", 600.0: b"30"}[queue_s]
+    assert (503, after_s, b"edge; error=connection_limit_reached") == (
+        got.status, got.get(b"retry-after"), got.get(b"proxy-status")
+    )  # fmt: skip
+
+
 async def test_without_a_descriptor_for_an_origin_hits_go_on_and_the_rest_is_told(
     edge_at, tmp_path: Path, monkeypatch
 ) -> None:

@@ -12,6 +12,7 @@ import trio
 from edge.config.tree import CacheConfig, Limits, Listener, Route, Timeouts
 from edge.exchange.recognise import MOST_HOPS
 from edge.observe import names
+from edge.observe.access_log import JsonFormat
 from tests.kit.origin import Asked, Origin, Wire, reply
 
 
@@ -54,6 +55,10 @@ async def test_a_message_that_is_not_understood_is_refused_and_the_connection_cl
     assert b"close" == got.get(b"connection")
     assert b"" == rest
     assert "" != entries[0][13]
+    assert len(got.body) == entries[0][5] > 0
+    lines = [json.loads(line) for line in JsonFormat().lines(entries)]
+    method, target = sent.partition(b"\n")[0].decode().split()[:2]
+    assert (method, target[: 256 - len("GET ")]) == (lines[0]["method"], lines[0]["target"])
     assert not [asked for asked in origin.asked if asked.body]
 
 
@@ -88,8 +93,12 @@ async def test_who_dawdles_is_closed_and_told_why(edge_at, tmp_path: Path, autoj
         assert b"" == await idle.at_end()
         waited = trio.current_time() - started
         counts = {word: edge.count(names.TIMEOUTS[word]) for word in ("head", "body", "idle")}
+        lines = [json.loads(line) for line in JsonFormat().lines(edge.entries) if '"status":408' in line]
 
     assert (408, 408) == (head.status, body.status)
+    assert [("GET", "/", len(head.body)), ("POST", "/", len(body.body))] == [
+        (line["method"], line["target"], line["bytes"]) for line in lines
+    ]
     assert waited <= 23
     assert {"head": 1, "body": 1, "idle": 1} == counts
 

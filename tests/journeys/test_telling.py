@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from ipaddress import ip_network
 from pathlib import Path
 
+import pytest
 import trio
 
-from edge.config.tree import Log, Route, Trace
+from edge.config.tree import Log, Route, RouteAccess, RouteRedirect, Trace
 from edge.observe import names
 from tests.kit.house import TrioClock, house
 from tests.kit.origin import Asked, Origin, Wire, reply
@@ -32,7 +34,46 @@ async def test_a_trace_is_continued_and_its_ids_are_the_requests(tmp_path: Path)
     assert [b"a=1"] * 2 == [asked.get(b"tracestate") for asked in origin.asked]
     assert [f"{TRACE.decode()}-{span.decode()}" for span in spans] == [entry[11] for entry in entries[:2]]
     assert [entry[11].encode() for entry in entries[:2]] == [asked.get(b"x-request-id") for asked in origin.asked]
-    assert "" == entries[2][11]
+    hit = entries[2][11].encode().split(b"-")
+    assert TRACE == hit[0]
+    assert 3 == len({*spans, hit[1]}), "of a hit no origin was told, but the log has its place in the trace"
+
+
+@pytest.mark.parametrize("traced", [True, False])
+async def test_with_tracing_whatever_is_answered_has_an_id_in_the_log(edge_at, tmp_path: Path, *, traced: bool) -> None:
+    """Hits, refusals, redirects and what could not be fetched; the id that a trusted proxy gave goes before ours."""
+
+    async def hangs_up(_: Asked, wire: Wire) -> None:
+        await wire.stream.aclose()
+
+    routes = (
+        Route(None, "/", "shop"),
+        Route(None, "/shut", "shop", access=RouteAccess(deny=(ip_network("192.0.2.0/24"),))),
+        Route(None, "/old", redirect=RouteRedirect(to="/new", status=308)),
+    )
+    async with edge_at(
+        tmp_path,
+        origin=Origin({b"/kept": PAGE, b"/down": hangs_up}),
+        routes=routes,
+        trace=Trace(enabled=traced),
+        trusted_proxies=(ip_network("192.0.2.0/24"),),
+    ) as edge:
+        client = await edge.client()
+        statuses = [
+            (await client.get(path, traceparent=f"00-{TRACE.decode()}-00f067aa0ba902b7-01")).status
+            for path in ("/kept", "/kept", "/shut", "/old", "/down")
+        ]
+        await client.get("/kept", X_Request_ID="theirs")
+        entries = await edge.settled(6)
+
+    assert [200, 200, 403, 308, 502] == statuses
+    ids = [entry[11] for entry in entries]
+    if traced:
+        assert [TRACE.decode()] * 5 == [given.partition("-")[0] for given in ids[:5]]
+        assert "theirs" == ids[5]
+        assert 6 == len(set(ids))
+    else:
+        assert [True, False, False, False, True, False] == [bool(given) for given in ids], "what an origin was told"
 
 
 async def test_a_trace_begins_where_there_is_none(tmp_path: Path) -> None:

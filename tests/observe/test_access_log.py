@@ -115,6 +115,25 @@ def test_what_was_no_request_has_no_method_in_json_and_a_dash_in_combined() -> N
     assert '192.0.2.1 - - [23/Nov/2025:19:40:55 +0000] "-" 400 1024 "-" "-"\n' == one(CombinedFormat(), refused)
 
 
+@pytest.mark.parametrize(
+    ("line", "said", "combined"),
+    [
+        (b"GET /a?b HTTP/3.0", {"method": "GET", "target": "/a?b"}, "GET /a?b HTTP/3.0"),
+        (b"GET /a", {"method": "GET", "target": "/a"}, "GET /a"),
+        (b"GE", {"method": "GE"}, "GE"),
+        (b'\x16\x03" /\n', {"method": '\x16\x03"', "target": "/\n"}, r"\x16\x03\" /\x0a"),
+    ],
+)
+def test_of_what_was_not_understood_the_log_has_what_came_of_its_first_line(
+    line: bytes, said: dict[str, str], combined: str
+) -> None:
+    refused = entry(line, 400, outcome="none", fault="http_request_error")
+    found = json.loads(one(JsonFormat(), refused))
+
+    assert said == {key: found[key] for key in ("method", "target", "host", "protocol") if key in found}
+    assert f' "{combined}" 400 1024 "-" "-"\n' in one(CombinedFormat(), refused)
+
+
 def test_combined_is_what_apache_and_nginx_write() -> None:
     line = one(CombinedFormat(), entry(head(b"/a?b", (b"user-agent", b"curl/8"), (b"referer", b"https://x/"))))
 
@@ -174,11 +193,12 @@ def test_any_bytes_give_one_line_of_printable_ascii(
 ) -> None:
     asked = RequestHead(method, b"https", authority, target, [(b"user-agent", agent), (b"referer", referer)])
     for format_ in (JsonFormat(), CombinedFormat()):
-        line = one(format_, entry(asked, detail=detail))
+        for who in (asked, method + b" " + target):
+            line = one(format_, entry(who, detail=detail))
 
-        assert line.endswith("\n")
-        assert line[:-1].isprintable()
-        assert line.isascii()
+            assert line.endswith("\n")
+            assert line[:-1].isprintable()
+            assert line.isascii()
 
 
 @given(agent=st.text(max_size=40))

@@ -338,6 +338,7 @@ async def test_pending_requests_are_limited_for_the_whole_node(autojump_clock):
                 with pytest.raises(EdgeFault) as caught:
                     await fetch(origins)
                 ends.append((caught.value.reply, round(trio.current_time() - before)))
+                assert 3 == caught.value.retry_after_s
 
             nursery.start_soon(wait, one)
             await wait_all_tasks_blocked()

@@ -582,7 +582,7 @@ async def test_waiting_for_a_connection_has_an_end(autojump_clock):
             with pytest.raises(EdgeFault) as caught:
                 await fetch(origins)
 
-    assert ("connection_limit_reached", 503) == (caught.value.word, caught.value.reply)
+    assert ("connection_limit_reached", 503, 2) == (caught.value.word, caught.value.reply, caught.value.retry_after_s)
     assert 2.0 == pytest.approx(trio.current_time() - before)
 
 

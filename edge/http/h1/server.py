@@ -50,6 +50,10 @@ DRAIN_BYTES = 64 * 1024
 """What it may cost to keep a connection whose request body nobody wanted: less than a new TLS handshake does."""
 
 
+TOLD_BYTES: Final = 256
+"""Of a first line that is refused: what is kept of it, to be told to people."""
+
+
 class Reading(Enum):
     """What the next byte from the client belongs to."""
 
@@ -86,6 +90,7 @@ class ServerConnection:
         "_memo",
         "_newline_skipped",
         "_reading",
+        "_refused",
         "_scanned",
         "_scheme",
         "_stream",
@@ -127,6 +132,7 @@ class ServerConnection:
         self._heads = self._memo.heads
         self._default_authority = default_authority
         self._reading = HEAD
+        self._refused = b""  # how the head began that was
         self._buffer = b""
         self._scanned = 0  # how far _buffer was searched for the head's end; 0: none of this head was looked at
         self._newline_skipped = False
@@ -175,6 +181,7 @@ class ServerConnection:
                 return self._read_body()
         except ClientFault:
             unanswered = self._reading is HEAD or self._asked is not None
+            self._refused = self.first_line()
             self._close(lingers=True)
             if unanswered:
                 raise
@@ -193,7 +200,11 @@ class ServerConnection:
             return PAUSED
         head = self._heads.get(raw)
         if head is None or head.scheme != self._scheme:
-            head = self._memo.read(raw, self._scheme, self._parse)
+            try:
+                head = self._memo.read(raw, self._scheme, self._parse)
+            except ClientFault:
+                self._refused = raw[: TOLD_BYTES + 1]
+                raise
         self._asked = head
         self._stream += 1
         if head.framing is Framing.NONE:
@@ -361,16 +372,24 @@ class ServerConnection:
         elif self._reading is READ:
             self._reading = HEAD
 
-    def refuse(self, stream: int | None, head: ReplyHead, body: bytes) -> None:
-        """Send an error reply and close; to HEAD without its body."""
+    def first_line(self) -> bytes:
+        """Return how the head begins that was refused, or that is being read: TOLD_BYTES of its first line at most."""
+        begun = self._refused or (self._buffer[: TOLD_BYTES + 1] if self._reading is HEAD else b"")
+        return begun.partition(b"\n")[0].rstrip(b"\r")[:TOLD_BYTES]
+
+    def refuse(self, stream: int | None, head: ReplyHead, body: bytes) -> int:
+        """Send an error reply and close; to HEAD without its body. Returns what is sent of it."""
         assert self._writer.framing is None, "a refusal behind a reply's head"
         assert stream is None or stream == self._stream, "a refusal of another exchange"
         added = b"content-length: %d\r\nconnection: close\r\n" % len(body)
         self.out.append(reply_head(head.status, head.reason, head.fields, added))
+        sent = 0
         if self._asked is None or not has_no_body(head.status, self._asked.method):
             self.out.append(body)
+            sent = len(body)
         self._asked = None
         self._close(lingers=self._reading is not READ or bool(self._buffer))
+        return sent
 
     def abort(self) -> None:
         """Give up the open reply: drop what waits, and close so that the client sees a cut."""

@@ -505,6 +505,43 @@ def test_a_fault_is_said_once_and_can_be_answered() -> None:
     assert written(conn) == b"HTTP/1.1 400 Bad Request\r\nx: y\r\ncontent-length: 2\r\nconnection: close\r\n\r\nno"
 
 
+@pytest.mark.parametrize(
+    ("sent", "line"),
+    [
+        (b"nonsense\r\n\r\n" + GET, b"nonsense"),
+        (b"\r\nGET / HTTP/3.0\r\nHost: a\r\n\r\n" + GET, b"GET / HTTP/3.0"),
+        (b"GET / HTTP/1.1\nAuthorization: secret\n\r\n\r\n", b"GET / HTTP/1.1"),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n", b"GET /" + b"x" * 251),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 40000, b"GET / HTTP/1.1"),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 1 << 20])
+def test_of_a_head_that_is_refused_the_beginning_of_its_first_line_is_kept(sent: bytes, line: bytes, step: int) -> None:
+    conn = server()
+
+    def hear() -> None:
+        for at in range(0, len(sent), step):
+            conn.receive(sent[at : at + step])
+            conn.next_event()
+
+    with pytest.raises(ClientFault):
+        hear()
+
+    assert line == conn.first_line()
+
+
+def test_of_a_head_that_is_coming_in_there_is_what_has_come_and_of_one_that_was_understood_nothing() -> None:
+    conn = server()
+    assert b"" == conn.first_line()
+    conn.receive(b"GET /a")
+    assert conn.next_event() is NEED_DATA
+    assert b"GET /a" == conn.first_line()
+    conn.receive(b" HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert type(conn.next_event()) is Request
+
+    assert b"" == conn.first_line()
+
+
 def test_a_fault_inside_a_body_leaves_the_exchange_to_be_answered() -> None:
     conn = server()
     event = ask(conn, CHUNKED_POST + b"nonsense\r\n")
@@ -512,7 +549,7 @@ def test_a_fault_inside_a_body_leaves_the_exchange_to_be_answered() -> None:
         conn.next_event()
     assert not conn.closing
     assert conn.next_event() is PAUSED
-    conn.refuse(event.stream, ReplyHead(400, []), b"no")
+    assert 2 == conn.refuse(event.stream, ReplyHead(400, []), b"no")
 
     assert conn.closing
     assert conn.lingers
@@ -534,7 +571,7 @@ def test_a_reply_under_way_may_end_after_a_fault_in_the_body_and_is_the_last() -
 
 def test_head_is_refused_without_a_body() -> None:
     conn = server()
-    conn.refuse(ask(conn, HEAD).stream, ReplyHead(503, []), b"no")
+    assert 0 == conn.refuse(ask(conn, HEAD).stream, ReplyHead(503, []), b"no")
 
     assert written(conn).endswith(b"content-length: 2\r\nconnection: close\r\n\r\n")
     assert conn.closing
