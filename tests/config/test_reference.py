@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from edge.config import Severity, load, parse
-from edge.config.kinds import Table
+from edge.config.kinds import Named, Table, Tables
 from edge.config.reference import REFERENCE, SCHEMA, json_schema, reference, schema_text, write
 from edge.config.schema import rows
 from edge.config.tree import Config
 
-CONF = Path(__file__).parents[2] / "conf"
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
 FILES = sorted(CONF.glob("*.toml"))
 
 
@@ -52,6 +53,27 @@ def test_the_reference_shows_every_setting():
                 assert re.search(rf"^#?{row.name} = ", text, re.MULTILINE), row.name
 
     visit(Config)
+
+
+def test_a_page_says_what_every_setting_is_for():
+    """Not in prose alone: as code, by its name, in a page for operators."""
+    pages = [ROOT / "README.md", *ROOT.glob("edge/**/*.md"), *ROOT.glob("systemd/*.md")]
+    fence = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+    code = [said for page in pages for said in fence.findall(page.read_text())]
+    code += [said for page in pages for said in re.findall(r"`[^`]+`", fence.sub("", page.read_text()))]
+    words = set(re.findall(r"\w+", "\n".join(code)))
+    untold = []
+
+    def visit(cls, path):
+        for row in rows(cls):
+            if isinstance(row.kind, Table | Tables | Named):
+                visit(row.kind.cls, (*path, row.name))
+            if row.name not in words:
+                untold.append(".".join((*path, row.name)))
+
+    visit(Config, ())
+
+    assert [] == untold
 
 
 def test_the_reference_shows_the_defaults_there_are():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,13 +13,34 @@ import trio
 
 from edge.cache.keeper import SWEEP_S
 from tests.container.machine import Failed
-from tests.container.service import UNIT, Service
+from tests.container.service import DROP_INS, UNIT, Service
 from tests.kit.gates import Download
 from tests.kit.load import Tally, answer, load
 from tests.kit.node import Caller, until
 from tests.kit.origin import Origin
 
 QUEUED = 40
+
+TRY = """
+import errno, json, os, sys
+
+def tried(act):
+    try:
+        act()
+    except OSError as why:
+        return errno.errorcode[why.errno]
+    return "done"
+
+said = json.dumps({
+    "sched_setaffinity": tried(lambda: os.sched_setaffinity(0, os.sched_getaffinity(0))),
+    "setpriority": tried(lambda: os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0))),
+})
+if sys.argv[1:]:
+    print(said)
+else:
+    with open("/run/edge/tried", "w") as file:
+        file.write(said)
+"""
 
 
 @asynccontextmanager
@@ -95,6 +117,45 @@ async def test_it_is_nobody_and_may_nothing(service):
         assert re.search(r"^CapBnd:\t0+$", status, re.MULTILINE)
         assert re.search(r"^Seccomp:\t2$", status, re.MULTILINE)
         assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
+
+
+async def test_what_is_not_its_own_is_read_only_for_it(service):
+    """By its mounts, and tried: from in there not even root can write."""
+    async with in_use(service):
+        processes = [await service.main_pid(), *service.workers()]
+        mounts = [service.machine.path(f"/proc/{pid}/mountinfo").read_text() for pid in processes]
+        tried = {}
+        for path in ("/", "/usr/bin", "/etc", "/etc/edge", "/opt/edge", "/var/lib", "/var/cache/edge"):
+            try:
+                await service.do("nsenter", f"--target={processes[-1]}", "--mount", "touch", f"{path}/made")
+                tried[path] = "written"
+            except Failed as why:
+                tried[path] = str(why).rpartition(": ")[2]
+
+    refused = "Read-only file system"
+    read_only = ["/", "/usr/bin", "/etc", "/etc/edge", "/opt/edge", "/var/lib"]
+    assert dict.fromkeys(read_only, refused) | {"/var/cache/edge": "written"} == tried
+    assert len(mounts) >= 2
+    for said in mounts:
+        for path in (*read_only, "/usr", "/sys", "/proc/sys"):
+            assert "ro" in mount_options(said, path), (path, said)
+        for path in ("/var/cache/edge", "/var/log/edge", "/run/edge", "/tmp"):
+            assert "rw" in mount_options(said, path), (path, said)
+
+
+async def test_what_it_does_not_need_the_kernel_does_not_do_for_it(service):
+    """Asked from where the service is: what anybody else may do to himself, and what the keeper needs."""
+    service.machine.path("/etc/edge/try.py").write_text(TRY)
+    drop_in = service.machine.path(f"{DROP_INS}/try.conf")
+    drop_in.parent.mkdir(parents=True, exist_ok=True)
+    drop_in.write_text("[Service]\nExecStartPre=/opt/edge/bin/python /etc/edge/try.py\n")
+    await service.do("systemctl", "daemon-reload")
+    async with in_use(service):
+        tried = json.loads(service.machine.path("/run/edge/tried").read_text())
+
+    assert {"sched_setaffinity": "EPERM", "setpriority": "done"} == tried
+    own = json.loads(await service.do("python3", "/etc/edge/try.py", "-"))
+    assert {"sched_setaffinity": "done", "setpriority": "done"} == own
 
 
 async def test_a_certificate_reload_is_over_when_reload_returns_and_costs_nothing(service):
@@ -343,6 +404,14 @@ async def test_a_master_that_is_root_reads_what_nobody_else_may(service):
 
 def sum_of(metrics: dict[str, float], name: str) -> float:
     return sum(value for series, value in metrics.items() if series.startswith(name))
+
+
+def mount_options(mountinfo: str, path: str) -> list[str]:
+    """What holds for *path*: the options of the mount that it lies on (proc_pid_mountinfo(5): fields 5 and 6; the later covers)."""
+    mounts = [line.split()[4:6] for line in mountinfo.splitlines()]
+    covering = [(point, said) for point, said in mounts if f"{path}/".startswith(f"{point.rstrip('/')}/")]
+    longest = max(len(point) for point, _ in covering)
+    return [said for point, said in covering if len(point) == longest][-1].split(",")
 
 
 def serial(caller: Caller) -> str:

@@ -76,6 +76,27 @@ def test_limits_by_address_come_before_what_is_slow_and_limits_by_user_after_it(
     assert (429, "rate each") == refusal(go(visit(at), at))
 
 
+@pytest.mark.parametrize(
+    ("said", "one", "other", "refused"),
+    [
+        ({}, "192.0.2.7", "192.0.2.8", False),
+        ({"ipv4_prefix": 24}, "192.0.2.7", "192.0.2.8", True),
+        ({"ipv4_prefix": 24}, "192.0.2.7", "192.0.3.7", False),
+        ({"ipv6_prefix": 48}, "192.0.2.7", "192.0.2.8", False),
+        ({}, "2001:db8:0:1::7", "2001:db8:0:2::7", False),
+        ({"ipv6_prefix": 48}, "2001:db8:0:1::7", "2001:db8:0:2::7", True),
+        ({"ipv6_prefix": 128}, "2001:db8::7", "2001:db8::8", False),
+        ({"by": "network", "ipv4_prefix": 32}, "192.0.2.7", "192.0.2.8", False),
+    ],
+)
+def test_as_many_bits_of_an_address_count_as_a_limit_says(said: dict, one: str, other: str, refused: bool) -> None:
+    at = desk(RouteAccess(rates=("each",)), rates={"each": Rate("each", 1, 60.0, **said)})
+    first, second = go(visit(at, one), at), go(visit(at, other), at)
+
+    assert type(first) is not Answer
+    assert refused == (type(second) is Answer)
+
+
 def test_one_who_is_asked_is_asked_once() -> None:
     at = desk(RouteAccess(basic="staff"))
     one = visit(at, fields=BASIC)

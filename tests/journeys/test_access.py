@@ -157,6 +157,30 @@ async def test_an_expired_token_is_refused_though_it_was_good_before(edge_at, tm
     assert [200, 401] == [before.status, after.status]
 
 
+@pytest.mark.parametrize(("leeway_s", "status"), [(5.0, 401), (20.0, 200)])
+@pytest.mark.parametrize("claims", [{"exp": NOW - 10}, {"nbf": NOW + 10}])
+async def test_clocks_may_differ_by_the_leeway(
+    edge_at, tmp_path: Path, autojump_clock, leeway_s: float, status: int, claims: dict
+) -> None:
+    signed = {"jwt": {"login": replace(SIGNED["jwt"]["login"], leeway_s=leeway_s)}}
+    async with edge_at(tmp_path, origin=shop(), **signed, **guarded(RouteAccess(jwt="login"))) as edge:
+        got = await (await edge.client()).get("/a", Authorization=token(**claims))
+
+    assert status == got.status
+
+
+@pytest.mark.parametrize(("is_required", "status"), [(True, 401), (False, 200)])
+async def test_a_token_says_when_it_ends_unless_it_need_not(
+    edge_at, tmp_path: Path, is_required: bool, status: int
+) -> None:
+    signed = {"jwt": {"login": replace(SIGNED["jwt"]["login"], require_expiry=is_required)}}
+    async with edge_at(tmp_path, origin=shop(), **signed, **guarded(RouteAccess(jwt="login"))) as edge:
+        sent = "Bearer " + pyjwt.encode({"sub": "ada"}, SECRET, algorithm="HS256")
+        got = await (await edge.client()).get("/a", Authorization=sent)
+
+    assert status == got.status
+
+
 async def test_one_visitors_reply_is_never_anothers(edge_at, tmp_path: Path) -> None:
     """A lifetime alone is no leave: the origin was told who asks."""
 
