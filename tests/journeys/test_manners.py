@@ -27,7 +27,9 @@ def shop() -> Origin:
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\nHost: a\n\n" + b" " * 20000, 400),
+        (b"GET / HTTP/1.1\nHost: a\n\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\n\n", 400),
+        (b"x" * 20000, 414),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
@@ -36,6 +38,8 @@ def shop() -> Origin:
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: 1\r\n" * 200 + b"\r\n", 431),
         (b"GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
         (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
+        (b"M" * 65 + b" / HTTP/1.1\r\nHost: a\r\n\r\n", 501),
     ],
 )
 async def test_a_message_that_is_not_understood_is_refused_and_the_connection_closed(
@@ -154,6 +158,23 @@ async def test_the_origin_learns_who_asks_and_cannot_be_lied_to(edge_at, tmp_pat
         second.get(name) for name in (b"x-forwarded-for", b"x-forwarded-proto", b"x-request-id")
     )
     assert ("6.6.6.6", "abc") == (friend[1], friend[11])
+
+
+@pytest.mark.parametrize("method", ["FOO", "foo", "M-SEARCH", "A" * 40, "SOURCE"])
+async def test_a_method_that_nobody_knows_is_its_origins_business(edge_at, tmp_path: Path, method: str) -> None:
+    """RFC 9110 §9.1, §9.2.1; RFC 9111 §4.4: passed on as it is, kept for nobody, and what it may have changed is asked about."""
+    origin = Origin({b"/a": reply(body=b"a", cache_control="max-age=60")})
+    async with edge_at(tmp_path, origin=origin) as edge:
+        client = await edge.client()
+        before = [await client.get("/a"), await client.get("/a")]
+        strange = [await client.get("/a", method=method), await client.get("/a", method=method)]
+        after = await client.get("/a")
+
+    assert b"hit" in before[1].get(b"cache-status")
+    assert [(200, b"a")] * 2 == [(got.status, got.body) for got in strange]
+    assert all(b"fwd=method" in got.get(b"cache-status") for got in strange)
+    assert b"hit" not in after.get(b"cache-status")
+    assert [b"GET", method.encode(), method.encode(), b"GET"] == [asked.method for asked in origin.asked]
 
 
 async def test_fields_of_one_connection_end_with_it(edge_at, tmp_path: Path) -> None:

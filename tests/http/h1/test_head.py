@@ -44,17 +44,33 @@ def test_a_reply_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"PURGE", b"PROPFIND"]
-)
+    "method",
+    [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH", b"PURGE", b"PROPFIND", b"M-SEARCH", b"QUERY", b"FOO", b"foo",
+     b"Foo", b"UNHEARD-OF", b"SOURCE", b"DESCRIBE", b"GETX", b"GE", b"PRIX", b"purged", b"!#$%&'*+-.^_`|~1", b"A" * 64],
+)  # fmt: skip
 def test_methods_are_taken_as_they_are(method: bytes) -> None:
-    assert request(method + b" / HTTP/1.1\nHost: a\n\n").method == method
+    head = request(method + b" /a HTTP/1.1\nHost: a\nContent-Length: 3\n\n")
+
+    assert (method, b"/a", Framing.LENGTH, 3) == (head.method, head.target, head.framing, head.length)
 
 
-@pytest.mark.parametrize("method", [b"CONNECT", b"TRACE", b"get", b"UNHEARD-OF"])
+@pytest.mark.parametrize(
+    "method",
+    [b"CONNECT", b"TRACE", b"PRI", b"get", b"Head", b"connect", b"Trace", b"pri", b"purge", b"A" * 65, b"a" * 500],
+)
 def test_methods_we_do_not_serve_are_not_implemented(method: bytes) -> None:
     target = b"a:80" if method == b"CONNECT" else b"/"
 
     assert refusal(method + b" " + target + b" HTTP/1.1\nHost: a\n\n") == 501
+
+
+@pytest.mark.parametrize("fields", [b"Content-Length: 3\nTransfer-Encoding: chunked\n", b"Content-Length: 3\nContent-Length: 4\n",
+    b"Transfer-Encoding : chunked\n", b"Content-Length: +3\n", b"X: y\n Z: y\n", b"X: \0\n", b"Transfer-Encoding: x, chunked, y\n"])  # fmt: skip
+def test_what_is_refused_does_not_depend_on_the_method(fields: bytes) -> None:
+    """One that llhttp does not know by name has its fields read as closely."""
+    wire = b" / HTTP/1.1\nHost: a\n" + fields + b"\n"
+
+    assert refusal(b"POST" + wire) == refusal(b"FOO" + wire) == refusal(b"A" * 64 + wire)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +98,9 @@ def test_methods_we_do_not_serve_are_not_implemented(method: bytes) -> None:
         (b"GET /a#b HTTP/1.1", 400),
         (b"G@T / HTTP/1.1", 400),
         (b"GET: / HTTP/1.1", 400),
-        (b"A" * 65 + b" / HTTP/1.1", 400),
+        (b"A" * 65 + b" / HTTP/1.1", 501),
+        (b"A" * 65 + b" / HTTP/3", 505),
+        (b"A" * 65, 501),
         (b"GET \x7f HTTP/1.1", 400),
         (b"GET / HTTP/1.1\rX: y", 400),
     ],
