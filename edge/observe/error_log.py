@@ -27,6 +27,9 @@ SELDOM_S: Final = 60.0
 
 SELDOM_KEYS: Final = 1024
 
+SELDOM_CAUSES: Final = 8
+"""Different causes of one sentence that are said within that time: a cause may hold words of a client's, and be another each time."""
+
 _PRIORITIES: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
@@ -118,29 +121,50 @@ class Seldom:
     """
     Lets a sentence through once a minute, and then says how often it was held back.
 
+    Where it has a cause it is let through for another cause, too, but for SELDOM_CAUSES of them in a minute and no more.
     Bounded: with more than SELDOM_KEYS different keys it forgets them all and speaks again.
     """
 
     __slots__ = ("_held",)
 
     def __init__(self) -> None:
-        self._held: dict[object, tuple[float, int]] = {}
+        self._held: dict[object, _Held] = {}
 
-    def may_say(self, key: object, now_mono: float) -> int | None:
+    def may_say(self, key: object, now_mono: float, cause: object = None) -> int | None:
         """
         Ask whether the sentence *key* stands for may be said now.
 
+        Args:
+            key: who has failed, or what has happened.
+            now_mono: the time.
+            cause: why, as far as that makes another sentence of it.
+
         Returns:
-            None: not now. Otherwise how often it was held back since it was last said.
+            None: not now. Otherwise how often it was held back, for whatever cause, since it was last said.
         """
-        said = self._held.get(key)
-        if said is not None and now_mono - said[0] < SELDOM_S:
-            self._held[key] = (said[0], said[1] + 1)
+        held = self._held.get(key)
+        if held is None or now_mono - held.since_mono >= SELDOM_S:
+            if len(self._held) >= SELDOM_KEYS:
+                self._held.clear()
+            self._held[key] = _Held(now_mono, hash(cause))
+            return 0 if held is None else held.times
+        if hash(cause) in held.causes or len(held.causes) >= SELDOM_CAUSES:
+            held.times += 1
             return None
-        if len(self._held) >= SELDOM_KEYS:
-            self._held.clear()
-        self._held[key] = (now_mono, 0)
-        return said[1] if said is not None else 0
+        held.causes.add(hash(cause))
+        times, held.times = held.times, 0
+        return times
+
+
+class _Held:
+    """What was said of one key within a minute: since when, for which causes (their hashes), and how often it was held back since."""
+
+    __slots__ = ("causes", "since_mono", "times")
+
+    def __init__(self, since_mono: float, cause: int) -> None:
+        self.since_mono = since_mono
+        self.causes = {cause}
+        self.times = 0
 
 
 def printable(text: str) -> str:

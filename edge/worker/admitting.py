@@ -5,7 +5,7 @@ What is asked, and what an answer means, lies in :mod:`edge.exchange.proof`; her
 of it is bounded: passwords are verified by two threads, with so many waiting and no more; a service has a deadline; keys are
 fetched by one task for each set, in the background, and whoever needs them waits for that a while.
 
-Whatever fails, fails closed: nobody passes because somebody could not be asked. It is said in the error log, once a minute.
+Whatever fails, fails closed: nobody passes because somebody could not be asked. It is said in the error log, each cause once a minute.
 """
 
 from __future__ import annotations
@@ -235,7 +235,7 @@ class Admitting:
         return request
 
     def _say(self, means: Means, what: str, failure: str, consequence: str) -> None:
-        held_back = self._admission.seldom.may_say(what, means.clock.mono())
+        held_back = self._admission.seldom.may_say(what, means.clock.mono(), failure)
         if held_back is not None:
             log.error("%s failed: %s; %s (%d more since the last time)", what, failure, consequence, held_back)
 
@@ -268,12 +268,13 @@ class _Fetcher:
                 wait_s = AGAIN_S
                 admission.cells[names.JWKS_FETCHES["failed"]] += 1
                 has_keys = provider.keys(means.clock.mono()) is not None
-                held_back = admission.seldom.may_say(f"jwks {provider.name}", now_mono)
+                failure = str(why) if isinstance(why, ValueError) else f"{why.word}: {why.detail}"
+                held_back = admission.seldom.may_say(f"jwks {provider.name}", now_mono, failure)
                 if held_back is not None:
                     log.error(
                         "jwt %s: keys cannot be fetched: %s; %s (%d more since the last time)",
                         provider.name,
-                        why if isinstance(why, ValueError) else f"{why.word}: {why.detail}",
+                        failure,
                         "the last good ones are used" if has_keys else "nobody who needs a token passes",
                         held_back,
                     )

@@ -13,7 +13,8 @@ States of a watch, by what is known of it
 
     unknown    nothing was ever found: its origin is without these servers
     known      the last good answer holds, however old it is
-    failing    known or unknown, and the last question went wrong; said once, and once when it goes right again
+    failing    known or unknown, and the last question went wrong; said once (of a file, for each cause), and once when it goes right
+               again
 
 Source: RFC 1035 (TTL); the files' part is Prometheus's ``file_sd``: a broken list is no list.
 """
@@ -85,6 +86,7 @@ class Watch:
         number: of the notice that was read last.
         members: what that said; the last good answer.
         failures: questions in a row that went wrong.
+        cause: of the last of them; empty: the last question went right.
     """
 
     label: str
@@ -94,6 +96,7 @@ class Watch:
     number: int = 0
     members: tuple[Member, ...] = ()
     failures: int = 0
+    cause: str = ""
 
     async def ask(self) -> Found | None:
         """
@@ -308,7 +311,10 @@ class Discovery:
         except Unfound as why:
             watch.failures += 1
             self._cells[names.DISCOVERED["failed"]] += 1
-            if watch.failures == 1:
+            # Of two questions to name servers either may fail first: that is no other cause.
+            cause = str(why) if isinstance(watch, FileWatch) else "no answer"
+            if watch.cause != cause:
+                watch.cause = cause
                 held = f"the last answer holds: {_servers(len(watch.members))}"
                 log.warning("%s: %s; %s", watch.label, why, held if watch.members else "no server is known yet")
             return LOOK_S if isinstance(watch, FileWatch) else retry_s(watch.failures, self._settings.least_s)
@@ -316,7 +322,7 @@ class Discovery:
             return LOOK_S
         if watch.failures:
             log.warning("%s: there is an answer again", watch.label)
-            watch.failures = 0
+            watch.failures, watch.cause = 0, ""
         self._cells[names.DISCOVERED["found"]] += 1
         if found.members != watch.members:
             self._say(watch, found.members)

@@ -255,6 +255,31 @@ async def test_a_broken_file_leaves_the_servers_as_they_were(
     assert f"{path} cannot be read" in told if broken is None else f"{path}:1:" in told
 
 
+async def test_a_file_that_is_broken_in_another_way_is_told_again(
+    edge_at, fleet, tmp_path: Path, caplog, autojump_clock
+) -> None:
+    """Each once, however long it stays so; and what it was before, when it is that again."""
+    path = tmp_path / "servers.toml"
+    write(path, listed(fleet, "127.0.0.2"))
+    async with files(edge_at, servers_file=path) as edge:
+        await asked(edge)
+        write(path, "servers = [")
+        await trio.sleep(30)
+        path.unlink()
+        await trio.sleep(30)
+        write(path, 'servers = ["ftp://x"]')
+        await trio.sleep(30)
+        path.unlink()
+        await trio.sleep(30)
+        write(path, listed(fleet, "127.0.0.3"))
+        await becomes(edge, "127.0.0.3")
+
+    told = [line for line in caplog.messages if "the last answer holds" in line]
+    assert [False, True, False, True] == ["cannot be read" in line for line in told]
+    assert "ftp" in told[2]
+    assert 1 == sum("there is an answer again" in line for line in caplog.messages)
+
+
 async def test_a_second_change_within_a_tick_of_the_clock_is_seen(
     edge_at, fleet, tmp_path: Path, autojump_clock
 ) -> None:

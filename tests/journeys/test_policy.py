@@ -13,6 +13,7 @@ from edge.config.tree import Origin as OriginConfig
 from edge.config.tree import OriginServer, Route
 from edge.message.dates import parse_date
 from edge.observe import names
+from edge.observe.error_log import SELDOM_CAUSES
 from tests.kit.origin import Origin, reply
 
 PAGE = reply(body=b"page", cache_control="public, max-age=60")
@@ -185,6 +186,31 @@ async def test_a_function_that_fails_is_a_500_and_told(
     assert 1 == len(told)
     assert why in told[0]
     assert why in entries[0][13]
+
+
+async def test_a_function_that_fails_in_several_ways_is_told_of_each(
+    edge_at, tmp_path: Path, monkeypatch, rules, caplog
+) -> None:
+    """Once a minute each; and a client that makes the cause another every time fills no log."""
+    ways = {"/key": lambda: {}["x"], "/zero": lambda: 1 / 0, "/name": lambda: int("x")}
+
+    def fails(request):
+        if request.path in ways:
+            ways[request.path]()
+        raise ValueError(request.path)
+
+    name = rules.install(monkeypatch, fails)
+    async with edge_at(tmp_path, origin=Origin({}), routes=routes(name)) as edge:
+        client = await edge.client()
+        for path in (*ways, *ways):
+            await client.get(path)
+        each = [line for line in caplog.messages if "policy rules_of_a_test:rule failed" in line]
+        for number in range(50):
+            await client.get(f"/{number}")
+    told = [line for line in caplog.messages if "policy rules_of_a_test:rule failed" in line]
+
+    assert ["KeyError", "ZeroDivisionError", "ValueError"] == [line.split("failed: ")[1].split(":")[0] for line in each]
+    assert SELDOM_CAUSES == len(told)
 
 
 async def test_functions_that_hang_hold_threads_and_nothing_else(edge_at, tmp_path: Path, monkeypatch, rules) -> None:

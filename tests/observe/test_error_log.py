@@ -10,6 +10,7 @@ import pytest
 
 from edge.observe.error_log import (
     LOGGER,
+    SELDOM_CAUSES,
     SELDOM_KEYS,
     SELDOM_S,
     ErrorLog,
@@ -173,6 +174,28 @@ def test_a_sentence_is_said_at_once_then_seldom_with_the_count_of_what_was_held_
     assert seldom.may_say("b", 100.2) == 0
     assert seldom.may_say("a", 100.0 + SELDOM_S) == 2
     assert seldom.may_say("a", 100.0 + 2 * SELDOM_S) == 0
+
+
+def test_another_cause_makes_another_sentence() -> None:
+    """Another sentence's causes are its own."""
+    seldom = Seldom()
+
+    assert [0, None, None, 2, None, 1] == [
+        seldom.may_say("a", 100.0 + at, cause) for at, cause in enumerate(["one", "one", "one", "two", "one", "three"])
+    ]
+    assert seldom.may_say("b", 106.0, "one") == 0
+    assert seldom.may_say("a", 107.0, "two") is None
+    assert [1, None] == [seldom.may_say("a", 100.0 + SELDOM_S, cause) for cause in ("two", "two")]
+
+
+def test_causes_that_are_ever_different_are_said_a_few_times_a_minute() -> None:
+    """A cause may hold what a client has sent."""
+    seldom = Seldom()
+    said = [seldom.may_say("a", 0.01 * number, f"cause {number}") for number in range(1000)]
+
+    assert [0] * SELDOM_CAUSES + [None] * (1000 - SELDOM_CAUSES) == said
+    assert 1000 - SELDOM_CAUSES == seldom.may_say("a", SELDOM_S, "cause")
+    assert len(seldom._held["a"].causes) <= SELDOM_CAUSES
 
 
 def test_the_memory_of_sentences_is_bounded() -> None:
