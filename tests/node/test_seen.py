@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import signal
 
@@ -11,7 +12,9 @@ import trio
 
 from tests.kit.gates import Download
 from tests.kit.load import load
+from tests.kit.node import node as make_node
 from tests.kit.node import until
+from tests.kit.origin import Origin, reply
 
 COMBINED = re.compile(
     r'127\.0\.0\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d \+0000\] "(?:[^"\\]|\\.)*" \d{3} \d+ "(?:[^"\\]|\\.)*" "(?:[^"\\]|\\.)*"'
@@ -132,3 +135,24 @@ async def test_a_failed_origin_is_a_reply_a_line_and_a_count(node_at):
         assert line["fault"] == "connection_refused"
         assert metrics['edge_origin_faults_total{origin="shop"}'] == 1
         assert metrics['edge_faults_total{error="connection_refused"}'] == 1
+
+
+@pytest.mark.slow
+async def test_what_the_keeper_removes_is_counted(tmp_path):
+    """By a process that answers nobody, in the node's figures all the same; so is whose connections they were."""
+    page = reply(body=random.Random(1).randbytes(400_000), cache_control="max-age=3600")
+    async with make_node(tmp_path, origin=Origin({b"*": page}), cache={"size": "8 MiB", "max_object": "1 MiB"}) as node:
+        client = await node.client()
+        for number in range(40):  # twice what there is room for
+            assert 200 == (await client.get(f"/{number}")).status
+        metrics: dict[str, float] = {}
+        with trio.fail_after(20):
+            while not metrics.get("edge_cache_evicted_total"):
+                await trio.sleep(0.05)
+                metrics = await node.metrics()
+
+        assert (
+            metrics['edge_origin_connects_total{origin="shop"}'] + metrics['edge_origin_reused_total{origin="shop"}']
+            >= 40
+        )
+        assert metrics['edge_origin_received_bytes_total{origin="shop"}'] == 40 * len(page)
