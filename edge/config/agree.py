@@ -180,8 +180,9 @@ def _certificates(parts: Parts) -> Iterator[Disagreement]:
             yield Disagreement(key, "this [[certificate]] is the same as one before; expected each once", WARNING)
         seen.add((*pair, certificate.directory))
         yield from _client_verify(key, certificate)
-    listeners = [listener for _, listener in parts.all(Listener)]
-    if seen and listeners and not any(listener.tls for listener in listeners):
+    # Also one that could not be read, or not to its end, would use them.
+    written = [each for each in parts.raw.get("listener", ()) if isinstance(each, dict)]
+    if seen and written and all(each.get("tls", False) is False for each in written):
         key = next(key for key, _ in parts.all(Certificate))
         yield Disagreement(key, "no listener uses certificates; expected a [[listener]] with tls = true", WARNING)
 

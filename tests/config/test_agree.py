@@ -81,6 +81,17 @@ def test_certificates_without_tls():
     ]
 
 
+@pytest.mark.parametrize(
+    "listener", ['[[listener]]\naddress = "here"\ntls = true\n', '[[listener]]\naddress = "127.0.0.1:1"\ntls = 1\n']
+)
+def test_a_listener_that_cannot_be_read_may_use_certificates(listener):
+    """What is wrong is said once, and not what would follow from it."""
+    found = said(listener, PAIR, REST)
+
+    assert len(found) == 1
+    assert "no listener uses certificates" not in found[0]
+
+
 @pytest.mark.parametrize("setting", ['client_ca = "x"\nclient_verify = "optional"', 'client_verify = "required"'])
 def test_client_certificates_without_tls(setting):
     found = said(LISTENER, setting, "\n", REST)
