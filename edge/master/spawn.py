@@ -68,6 +68,10 @@ class Lazy:
         return main
 
 
+class Unloadable(Exception):  # noqa: N818 - the sentence says what to do
+    """What is on disk cannot be imported: it is not whole, or not what this master was begun with."""
+
+
 SOFTWARE: Final = 70
 """Exit code for an error of our own (sysexits.h EX_SOFTWARE)."""
 _OOM_SCORE: Final = "200"
@@ -131,7 +135,7 @@ def _be_born(heritage: Heritage, main: Main | Lazy, somebody: privileges.Identit
         close_all_but({0, 1, 2} | keep | inherited(heritage))
         _stdin_from_nothing()
         _settle_in(heritage)
-        life = main.load(heritage.config) if isinstance(main, Lazy) else main
+        life = _load(main, heritage.config) if isinstance(main, Lazy) else main
         privileges.become(somebody)
         code = _live(heritage, life)
     except BaseException as error:  # noqa: BLE001 - nothing may escape into the master's frames below us
@@ -141,6 +145,22 @@ def _be_born(heritage: Heritage, main: Main | Lazy, somebody: privileges.Identit
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+
+
+def _load(main: Lazy, config: Config) -> Main:
+    """
+    Import a life.
+
+    Raises:
+        Unloadable: what is on disk is another program than ours, or is not whole.
+    """
+    try:
+        return main.load(config)
+    except (ImportError, SyntaxError, AttributeError) as error:
+        raise Unloadable(
+            f"the program on disk cannot be loaded ({type(error).__name__}: {error}): it is not whole, or another than the "
+            "one that runs; once it is whole, send the master USR2"
+        ) from error
 
 
 def _live(heritage: Heritage, main: Main) -> int:
@@ -176,9 +196,10 @@ def _stdin_from_nothing() -> None:
 def _last_words(heritage: Heritage, error: BaseException) -> None:
     with contextlib.suppress(Exception):
         is_starting = heritage.place >= 0 and not heritage.row.ready
-        if is_starting and isinstance(error, OSError):  # the world's doing, not ours: a sentence says it
-            _log.critical("cannot start: %s", error)
+        if isinstance(error, Unloadable) or (is_starting and isinstance(error, OSError)):
+            _log.critical("cannot start: %s", error)  # the world's doing, not ours: a sentence says it
         else:
             _log.critical("ended by an error of its own", exc_info=error)
         if not heritage.row.ready:
-            heritage.channel.send(Word.FAILED, f"{type(error).__name__}: {error}".encode())
+            why = f"{error}" if isinstance(error, Unloadable) else f"{type(error).__name__}: {error}"
+            heritage.channel.send(Word.FAILED, why.encode())
