@@ -111,6 +111,9 @@ class Desk:
         if before is not None:
             pidfile.remove(before, os.getpid())
         if after is not None:
+            other = pidfile.holder(after)
+            if other is not None:
+                _log.warning("%s named another master (pid %d), which runs; expected a pid_file for each", after, other)
             try:
                 pidfile.write(after, os.getpid())
             except OSError as error:

@@ -63,6 +63,7 @@ class Master:
         self._staff = Staff(desk, self._watch, self._reloading)
         self._ushers = Ushers(desk)
         self._stopped_mono = 0.0
+        self._is_reload_due = False
 
     def run(self) -> int:
         """Live until told to stop; return the exit code."""
@@ -83,6 +84,7 @@ class Master:
         """Take steps until there is only waiting left; return for how long, or None when all is over."""
         desk = self._desk
         while True:
+            self._catch_up()
             now = desk.clock.mono()
             self._staff.look()
             tended_s = self._ushers.tend(
@@ -149,15 +151,29 @@ class Master:
             case signal.SIGTTOU:
                 self._resize(desk.wish.places - 1)
             case signal.SIGHUP | signal.SIGUSR2 if self._takeover.is_under_way or desk.settled is None:
-                _log.warning("%s ignored: not while starting, or while another program takes over", number.name)
                 if number == signal.SIGHUP:
-                    self._reloading.decline("another program takes over")
+                    _log.info("SIGHUP waits: not while starting, or while another program takes over")
+                    self._is_reload_due = True
+                else:
+                    _log.warning("%s ignored: not while starting, or while another program takes over", number.name)
             case signal.SIGHUP:
                 self._reloading.reload()
             case signal.SIGUSR2:
                 self._takeover.begin(self._reloading.generations)
             case _:
                 raise AssertionError(f"{number.name} is not one we take")
+
+    def _catch_up(self) -> None:
+        """Do the reload that had to wait; or have the new program do it, which may have read the configuration before."""
+        desk = self._desk
+        if not self._is_reload_due:
+            return
+        if desk.is_stopping:
+            self._is_reload_due = False
+            self._takeover.pass_on(signal.SIGHUP)
+        elif not self._takeover.is_under_way and desk.settled is not None:
+            self._is_reload_due = False
+            self._reloading.reload()
 
     def _reap(self) -> None:
         while True:

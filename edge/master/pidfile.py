@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Final
 
-if TYPE_CHECKING:
-    from pathlib import Path
+MASTER: Final = "edge-master"
+"""How the kernel calls a master's process."""
 
 
 def write(path: Path, pid: int) -> None:
@@ -26,6 +27,16 @@ def write(path: Path, pid: int) -> None:
     fresh = path.with_name(f".{path.name}.{pid}")
     fresh.write_text(f"{pid}\n", encoding="ascii")
     os.replace(fresh, path)  # noqa: PTH105 - says what it does
+
+
+def holder(path: Path) -> int | None:
+    """Return the pid that *path* names, if it is a master's that runs, and neither ours nor that of the one who began us."""
+    try:
+        pid = int(path.read_text(encoding="ascii"))
+        name = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):  # there is no file, it is none, or nobody is there
+        return None
+    return pid if name == MASTER and pid not in {os.getpid(), os.getppid()} else None
 
 
 def remove(path: Path, pid: int) -> None:

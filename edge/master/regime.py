@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edge.clock import SYSTEM
+from edge.config.problem import Severity
 from edge.master import privileges
 from edge.master.check import check
 from edge.master.logs import Logs
@@ -23,7 +24,7 @@ from edge.tls.contexts import ContextStore
 from edge.tls.credentials import Credentials, credentials_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from edge.config.problem import Problem
@@ -37,11 +38,13 @@ class Refused(Exception):  # noqa: N818 - sentences for the operator
 
     Attributes:
         reasons: one line each.
+        warnings: what besides is doubtful about it.
     """
 
-    def __init__(self, *reasons: str) -> None:
+    def __init__(self, *reasons: str, warnings: Iterable[str] = ()) -> None:
         super().__init__("; ".join(reasons))
         self.reasons = reasons
+        self.warnings = tuple(warnings)
 
     @property
     def summary(self) -> str:
@@ -106,7 +109,9 @@ def read(path: Path, readings: Readings | None = None) -> tuple[Config, list[Pro
     """
     checked = check(path, readings=readings)
     if checked.config is None:
-        raise Refused(*(str(problem) for problem in checked.problems))
+        errors = [problem for problem in checked.problems if problem.severity is Severity.ERROR]
+        doubts = [problem for problem in checked.problems if problem.severity is not Severity.ERROR]
+        raise Refused(*map(str, errors), warnings=map(str, doubts))
     return checked.config, checked.problems
 
 

@@ -50,6 +50,7 @@ class Reloading:
         desk = self._desk
         desk.house.notifier.reloading(desk.clock.mono())
         desk.is_reloading = True
+        desk.trouble = ""
         try:
             config, warnings = regime.read(desk.path, desk.readings)
             for warning in warnings:
@@ -60,17 +61,11 @@ class Reloading:
                 self._begin_generation(config)
         except (regime.Refused, CannotListen) as refused:
             reasons = refused.reasons if isinstance(refused, regime.Refused) else (str(refused),)
+            for doubt in refused.warnings if isinstance(refused, regime.Refused) else ():
+                _log.warning("%s", doubt)
             for reason in reasons:
                 _log.error("reload refused, nothing changed: %s", reason)
             desk.end_reload(f"reload refused: {reasons[0]}")
-
-    def decline(self, why: str) -> None:
-        """Do nothing, and say so: whoever asked systemd for a reload waits for its end."""
-        desk = self._desk
-        if desk.is_main and desk.settled is not None:
-            desk.house.notifier.reloading(desk.clock.mono())
-            desk.is_reloading = True
-            desk.end_reload(f"reload refused: {why}")
 
     def reopen_logs(self) -> None:
         """Open the log files anew, here and in every child that writes to them."""
@@ -126,7 +121,12 @@ class Reloading:
         if before != after:
             desk.move_pid_file(before, after)
         if news is None:
-            _log.info("reloaded: nothing has changed")
+            what = (
+                "nothing has changed"
+                if before == after
+                else f"nothing but the pid file, {after or 'there is none now'}"
+            )
+            _log.info("reloaded: %s", what)
         else:
             for child in desk.roster.workers():
                 if child.stays and child.generation == desk.regime.generation:

@@ -17,7 +17,7 @@ from edge.clock import SYSTEM
 from edge.listen import inherited
 from edge.listen.bind import CannotListen
 from edge.listen.listening import Listening
-from edge.master import privileges, regime, succession
+from edge.master import pidfile, privileges, regime, succession
 from edge.master.desk import Desk
 from edge.master.estate import Estate, slots_for
 from edge.master.house import House
@@ -75,7 +75,7 @@ def start(config_path: Path, worker_main: Main | None, keeper_main: Main | None)
         return _refuse(notifier, refused)
     _introduce(house, first, found)
     _raise_descriptor_limit()
-    privileges.name_process("edge-master")
+    privileges.name_process(pidfile.MASTER)
     inbox = Inbox()
     try:
         return Master(Desk(path, house, SYSTEM, first, readings), inbox, found.channel).run()
@@ -86,6 +86,8 @@ def start(config_path: Path, worker_main: Main | None, keeper_main: Main | None)
 
 def _refuse(notifier: Notifier, refused: Exception) -> int:
     reasons = refused.reasons if isinstance(refused, regime.Refused) else (str(refused),)
+    for doubt in refused.warnings if isinstance(refused, regime.Refused) else ():
+        _log.warning("%s", doubt)
     for reason in reasons:
         _log.error("%s", reason)
     notifier.status(f"cannot start: {reasons[0]}")

@@ -73,6 +73,11 @@ class Takeover:
         if self._successor is not None and not self._successor.is_main:
             os.kill(self._successor.pid, signal.SIGTERM)
 
+    def pass_on(self, number: signal.Signals) -> None:
+        """Send the new program a signal that was meant for the service, if that is what it is."""
+        if self._successor is not None and self._successor.is_main:
+            os.kill(self._successor.pid, number)
+
     def is_successor(self, pid: int) -> bool:
         """Whether *pid* is the new program."""
         return self._successor is not None and self._successor.pid == pid
