@@ -5,7 +5,7 @@ Decides from answers alone. Does not know who asks, or how; what went wrong in a
 
 A notice is what one process tells the others: the servers, and nothing else.
 
-Source: RFC 1035 §3.2.1 (TTL), RFC 2782 (SRV: the lowest priority first, shares by weight, ``.`` means there is no such service).
+Source: RFC 1035 §3.2.1 (TTL), RFC 6761 §6.3 (localhost), RFC 2782 (SRV: the lowest priority first, shares by weight, ``.`` means there is no such service).
 """
 
 from __future__ import annotations
@@ -39,6 +39,12 @@ class Service(NamedTuple):
 
 class TooMany(ValueError):  # noqa: N818 - an answer that is of no use
     """An answer names more servers than an origin can have."""
+
+
+def loopback(name: str) -> list[str] | None:
+    """Return the addresses of a name that is this machine's by definition, whatever a name server would say; None for any other."""
+    labels = name.rstrip(".").lower()
+    return ["127.0.0.1", "::1"] if labels == "localhost" or labels.endswith(".localhost") else None
 
 
 def by_address(template: Member, addresses: Iterable[str]) -> tuple[Member, ...]:

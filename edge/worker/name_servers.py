@@ -2,7 +2,7 @@
 Asking name servers: a name's addresses, a service's servers, and for how long that may be believed.
 
 Does the waiting, over UDP and where an answer does not fit, over TCP. Goes by ``/etc/resolv.conf`` (read anew for each question:
-it may change) or by the name servers of the configuration; knows nothing of ``/etc/hosts``. That a name has no records of one
+it may change) or by the name servers of the configuration; knows nothing of ``/etc/hosts``, and asks nobody for ``localhost``. That a name has no records of one
 kind is an answer; that it has none at all, or that nobody answers, is a failure.
 
 Imported only where the configuration asks for it: dnspython takes a tenth of a second, and what it imports as it goes is
@@ -28,7 +28,7 @@ import dns.rdtypes.IN.SRV
 import dns.resolver
 import trio
 
-from edge.origin.discovery import Service
+from edge.origin.discovery import Service, loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -71,6 +71,9 @@ class NameServers:
         Raises:
             NoAnswer: there are none, or one of the two questions was not answered: half an answer would take servers away.
         """
+        near = loopback(name)
+        if near is not None:
+            return near, _NO_RECORDS
         found: dict[str, Answer | None] = {}
         failed: list[Exception] = []
 

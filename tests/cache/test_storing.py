@@ -1,4 +1,4 @@
-"""May a reply be kept? A test named after every reason, and the choices the module header makes."""
+"""May a reply be kept? A test named after every reason (tests/cache/test_reasons.py), and the choices the module header makes."""
 
 from __future__ import annotations
 
@@ -261,24 +261,6 @@ def test_reasons_of_one_request_or_one_moment_are_not_for_everybody():
     assert not own & FOR_EVERYBODY
     assert Unstored.STORE_FULL not in FOR_EVERYBODY
     assert Unstored.PRIVATE in FOR_EVERYBODY
-
-
-def test_every_reason_of_policy_has_a_test_named_after_it():
-    beyond_policy = {
-        "route",  # tests/cache/test_policy.py
-        "min-uses",  # tests/journeys/test_route_cache.py
-        "truncated",
-        "client-left",
-        "purged",
-        "superseded",
-        "store-full",
-        "store-busy",
-        "store-broken",
-        "off",
-    }
-    tested = {name.removeprefix("test_").replace("_", "-") for name in globals() if name.startswith("test_")}
-
-    assert {reason.value for reason in Unstored} - beyond_policy <= tested
 
 
 VALUES = st.one_of(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.cache.ask import Bypassed
 from edge.config.contents import Contents
 from edge.config.load import parse
 from edge.config.tree import Basic, ForwardAuth, Jwt, Rate, Route, RouteAccess, RouteCache, RouteCors
@@ -368,3 +369,20 @@ def test_a_limit_by_user_is_charged_once_though_a_function_is_asked_after_it() -
     assert Admit(one) == go(one, at)
     assert None is go(one, at)
     assert b'"user";r=0;t=60' == dict(one.dress.fields)[b"ratelimit"]
+
+
+@pytest.mark.parametrize(("origin", "why"), [("other", Bypassed.ROUTE_POLICY), ("shop", None), (None, None)])
+def test_what_a_function_sends_elsewhere_passes_the_cache_by(origin: str | None, why: Bypassed | None) -> None:
+    at = desk(RouteAccess(rates=("each",)))
+    one = visit(at)
+    assert at.rooms.admission is not None
+    at.rooms.admission.origins = {**at.rooms.admission.origins, "other": object()}  # type: ignore[dict-item] - nobody is asked
+
+    class Program:
+        def check(self, _: Visit) -> object:
+            return Ruling(origin=origin)
+
+    one.guard.program = Program()  # type: ignore[assignment]
+    go(one, at)
+
+    assert why is one.known.ask.bypass

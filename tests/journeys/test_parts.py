@@ -13,10 +13,13 @@ import trio.testing
 
 from edge.cache.audit import faults
 from edge.cache.copy import IDENTITY
+from edge.cache.key import key_hash, primary_key
 from edge.cache.records import CHUNK
+from edge.cache.storing import NUMBER, Unstored
 from edge.config.origin_rules import RouteRetry
 from edge.config.route_rules import RouteRequestHeaders, RouteTimeouts
 from edge.config.tree import CacheConfig, Route, RouteCache, Trace
+from edge.message.head import RequestHead
 from edge.observe import names
 from edge.worker import flights
 from tests.kit.client import Gone
@@ -643,6 +646,9 @@ def stopping(**rules) -> tuple[Route, ...]:
     return (Route(None, "/", "shop", RouteCache(on_leave="stop", **rules)),)
 
 
+FILM = RequestHead(b"GET", b"http", b"shop.example", b"/film", [])
+
+
 async def leave_at(edge, page: Ranged, at: int) -> None:
     """Have one client ask for all of it, and leave when so much is here."""
     page.hold_at = at
@@ -672,10 +678,13 @@ async def test_a_fetch_that_nobody_wants_any_more_is_stopped_where_the_route_say
             page.go_on.set()
             await still(edge)
             stopped_at = page.sent
+            noted = edge.worker.rooms.shunned.noted(key_hash(primary_key(FILM)))
             other = await edge.client()
             got = await other.get("/film")
         assert sound(edge)
 
+    assert noted is not None
+    assert NUMBER[Unstored.CLIENT_LEFT] == noted[0]
     assert stopped_at < LENGTH
     assert BODY == got.body
     assert (page.spans[1][0] > 0) is (etag is not None), "what had come is not fetched again, if it can be told"

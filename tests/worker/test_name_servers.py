@@ -28,6 +28,16 @@ async def test_a_name_has_addresses_of_both_families(server) -> None:
     assert 30.0 == ttl_s
 
 
+@pytest.mark.parametrize("name", ["localhost", "LocalHost.", "app.localhost"])
+async def test_nobody_is_asked_where_localhost_is(server, name: str) -> None:
+    """RFC 6761 §6.3: and nobody could lead it elsewhere."""
+    server.records = {(name.rstrip(".").lower(), "A"): ["10.0.0.1"]}
+    addresses, _ = await asked(server).hosts(name)
+
+    assert {"127.0.0.1", "::1"} == set(addresses)
+    assert not server.asked
+
+
 async def test_a_name_may_have_addresses_of_one_family_only(server) -> None:
     server.records = {("app.example", "AAAA"): ["fd00::1"]}
 
