@@ -9,7 +9,7 @@ import bcrypt
 import pytest
 import trio
 
-from tests.kit.node import LONG_S, Caller, until
+from tests.kit.node import LONG_S, Caller, Node, until
 from tests.kit.origin import reply
 
 
@@ -133,3 +133,45 @@ async def test_a_reload_takes_up_a_policy_functions_module_that_has_changed(node
         assert b"two" == await said()
 
         assert {*old, *node.workers} == {int(line) for line in imported.read_text().split()}
+
+
+BACKTRACKS = """
+import re
+from edge.policy.verdict import Pass
+def rule(request):
+    if request.path == "/backtracks":
+        re.match("(a+)+$", 64 * "a" + "b")
+    while request.path == "/computes":
+        pass
+    return Pass()
+"""
+
+
+@pytest.mark.slow
+async def test_a_function_that_holds_the_interpreter_costs_its_worker_and_no_other(node_at) -> None:
+    """Nothing inside that process can end it, so the master does. What computes in Python costs one request."""
+    async with node_at(start=False) as node:
+        (node.folder / "edge_tests_backtracks.py").write_text(BACKTRACKS)
+        node.config["server"]["hang"] = "1s"
+        node.config["route"] = [{"origin": "shop", "policy": "edge_tests_backtracks:rule"}]
+        node.write()
+        await node.start()
+        one, other = node.workers
+        [[first], [second]] = await node.clients_of(one, other)
+        assert [503, 200] == [(await first.get(path)).status for path in ("/computes", "/kept/0")]
+        await until_none_goes_on(node)
+
+        await first.ask("/backtracks")
+        with trio.fail_after(LONG_S):
+            while one in node.workers:
+                assert 200 == (await second.get("/kept/0")).status
+                await trio.sleep(0.02)
+        await until(lambda: len(node.workers) == 2, why=node.tail)
+        assert other in node.workers
+
+
+async def until_none_goes_on(node: Node) -> None:
+    """Wait until no call of a function goes on beyond its time."""
+    with trio.fail_after(LONG_S):
+        while (await node.metrics())["edge_policy_overruns"]:
+            await trio.sleep(0.05)
