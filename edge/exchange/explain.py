@@ -333,6 +333,7 @@ def _refusals(redirects: bool) -> dict[int, tuple[str, str]]:
         404: ("no route takes it", "[[route]], RFC 9110 §15.5.5"),
         421: ("this listener does not serve that host", "RFC 9110 §15.5.20"),
         508: ("it has passed an edge too often", "RFC 9110 §7.6.3"),
+        204: ("it is an OPTIONS that may go no further", "RFC 9110 §7.6.2"),
     }
 
 

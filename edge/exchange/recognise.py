@@ -6,7 +6,7 @@ All of this depends on the head and the door it came by alone, so it is worked o
 stored is not in it: where a route asks for networks, or splits its clients by address, the head has several meanings, and
 ``known.pick`` says which is whose.
 
-Source: RFC 9110 §7.4 (misdirected requests), §7.6.3 (loops), §15.5.20.
+Source: RFC 9110 §7.4 (misdirected requests), §7.6.2 (how far an OPTIONS goes), §7.6.3 (loops), §15.5.20.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Final
 from edge.cache.ask import Ask, ask_of
 from edge.cache.vary import cookie_value
 from edge.exchange.decision import Answer
-from edge.exchange.wording import fixed, redirect, refuse
+from edge.exchange.wording import fixed, ours, redirect, refuse
 from edge.http.h1.memo import HeadMemo
 from edge.message.cache_control import NOTHING_SAID
+from edge.message.forwards import forwards_left
 from edge.message.head import Framing, RequestHead
 from edge.origin.request import own_hops
 from edge.reply.errors import redirect_reply
@@ -284,6 +285,8 @@ def _at_the_door(head: RequestHead, door: Door, https_port: int) -> Callable[[fl
         return lambda now, _peer: refuse(head.known, 421, now, "http_request_denied")
     if own_hops(head) > MOST_HOPS:
         return lambda now, _peer: refuse(head.known, 508, now, "proxy_loop_detected", proxy_error="proxy_loop_detected")
+    if forwards_left(head) == 0:
+        return lambda now, _peer: ours(head.known, now)
     return None
 
 

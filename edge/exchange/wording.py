@@ -81,6 +81,11 @@ def redirect(known: Known, status: int, place: bytes) -> Callable[[float, str], 
     return lambda now, _peer: _whole(known, status, fields, body, now)
 
 
+def ours(known: Known, now_wall: float) -> Answer:
+    """Answer as the last of its recipients, which can do whatever can be done."""
+    return _whole(known, HTTPStatus.NO_CONTENT, [], b"", now_wall)
+
+
 def fixed(known: Known, answer: Fixed) -> Callable[[float, str], Answer]:
     """Say what is always said."""
     fields = [] if answer.content_type is None else [(b"content-type", answer.content_type)]

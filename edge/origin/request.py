@@ -11,7 +11,7 @@ method for the one that is in the request line but with POST. Names that a CGI-s
 (``x_forwarded_for``) count as the same name.
 
 Hot: once per miss. Cost in ``bench/micro/test_origin.py``.
-Source: RFC 9110 §7.6 (forwarding), §10.1.1 (Expect), §12.5.3 (Accept-Encoding); RFC 9111 §4.3.1 (validation); RFC 7239.
+Source: RFC 9110 §7.6 (forwarding; §7.6.2: Max-Forwards), §10.1.1 (Expect), §12.5.3 (Accept-Encoding); RFC 9111 §4.3.1 (validation); RFC 7239.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from edge.message.claims import CLAIMS, FORWARDED, METHOD_OVERRIDES
+from edge.message.forwards import NAME as MAX_FORWARDS
+from edge.message.forwards import forwards_left
 from edge.message.head import Field, Framing
 from edge.message.headers import HOP_BY_HOP, tokens
 from edge.message.validators import ANY, origin_etag, parse_etags
@@ -168,6 +170,10 @@ def origin_request(
             fields.append((b"if-none-match", etag))
         if last_modified is not None:
             fields.append((b"if-modified-since", last_modified))
+
+    if MAX_FORWARDS in found and (left := forwards_left(head)) is not None:
+        fields = [entry for entry in fields if entry[0] != MAX_FORWARDS]
+        fields.append((MAX_FORWARDS, b"%d" % max(0, left - 1)))
 
     if identity:
         fields.append((b"accept-encoding", b"identity"))

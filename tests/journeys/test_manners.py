@@ -208,6 +208,34 @@ async def test_nobody_is_sent_in_circles(edge_at, tmp_path: Path) -> None:
     assert b"edge; error=proxy_loop_detected" == many.get(b"proxy-status")
 
 
+async def test_an_options_goes_as_far_as_it_says(edge_at, tmp_path: Path) -> None:
+    """RFC 9110 §7.6.2: at 0 it is answered here; else the next hears one less. It says nothing of other methods."""
+    origin = Origin({b"*": reply(body=b"x")})
+    async with edge_at(tmp_path, origin=origin) as edge:
+        client = await edge.client()
+        here = [await client.get(path, method="OPTIONS", Max_Forwards="0") for path in ("/", "*")]
+        for method, said in (
+            ("OPTIONS", "2"),
+            ("OPTIONS", "1"),
+            ("OPTIONS", "x"),
+            ("GET", "0"),
+            ("GET", "5"),
+            ("PROPFIND", "0"),
+        ):
+            assert 200 == (await client.get(f"/{method}/{said}", method=method, Max_Forwards=said)).status
+
+    assert [(204, b"")] * 2 == [(got.status, got.body) for got in here]
+    told = [(asked.method, asked.get(b"max-forwards")) for asked in origin.asked]
+    assert told == [
+        (b"OPTIONS", b"1"),
+        (b"OPTIONS", b"0"),
+        (b"OPTIONS", b"x"),
+        (b"GET", b"0"),
+        (b"GET", b"5"),
+        (b"PROPFIND", b"0"),
+    ]
+
+
 async def test_a_host_nobody_routes_is_404(edge_at, tmp_path: Path) -> None:
     """And the connection goes on."""
     origin = shop()
