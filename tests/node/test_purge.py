@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
@@ -80,11 +81,13 @@ async def test_a_purge_holds_in_every_worker_when_it_has_been_answered(tmp_path,
             await caller.aclose()
         metrics = await edge.metrics()
     quantiles = statistics.quantiles(took, n=100)
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # a purge waits its turn where many want to run
     with capsys.disabled():
         print(f"\npurge at {rate:.0f} hits/s: median {quantiles[49] * 1e3:.1f} ms, p99 {quantiles[98] * 1e3:.1f} ms")
 
     assert PURGES / 5 == metrics['edge_cache_purges_total{what="all"}']
     assert quantiles[49] < 0.05
+    assert quantiles[98] < 0.1 * busy
 
 
 @pytest.mark.slow
