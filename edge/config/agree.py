@@ -181,7 +181,8 @@ def _certificates(parts: Parts) -> Iterator[Disagreement]:
         seen.add((*pair, certificate.directory))
         yield from _client_verify(key, certificate)
     # Also one that could not be read, or not to its end, would use them.
-    written = [each for each in parts.raw.get("listener", ()) if isinstance(each, dict)]
+    said = parts.raw.get("listener")
+    written = [each for each in said if isinstance(each, dict)] if isinstance(said, list) else []
     if seen and written and all(each.get("tls", False) is False for each in written):
         key = next(key for key, _ in parts.all(Certificate))
         yield Disagreement(key, "no listener uses certificates; expected a [[listener]] with tls = true", WARNING)
