@@ -34,7 +34,7 @@ class Unanswered(Exception):  # noqa: N818 - it may be the edge's fault, or the 
 
 
 class Misasked(Unanswered):
-    """The edge has understood that there is nothing of the kind: an address, a tag, a status that is none; the text says which."""
+    """What was asked for makes no sense: an address, a tag, a status that is none; the text says which."""
 
 
 class Operator:
@@ -46,13 +46,14 @@ class Operator:
         address: where to ask instead of where the file says, in the file's notation.
 
     Raises:
+        Misasked: *address* is none that can be asked.
         Unanswered: the file cannot be read, or gives no address that can be asked.
     """
 
     def __init__(self, config: Path, address: str | None = None) -> None:
         admin = _configured(config, must_say_where=address is None)
         self._tokens = admin.tokens
-        self._address = _parsed(address or admin.address or "")
+        self._address = _parsed(admin.address or "", Unanswered) if address is None else _parsed(address, Misasked)
 
     def ask(self, method: str, path: str, query: Iterable[tuple[str, str]] = ()) -> Any:
         """
@@ -134,11 +135,11 @@ def _configured(path: Path, *, must_say_where: bool) -> Admin:
     return loaded.config.admin
 
 
-def _parsed(text: str) -> Address:
+def _parsed(text: str, wrong: type[Unanswered]) -> Address:
     try:
         address = parse_address(text)
     except ValueError as error:
-        raise Unanswered(str(error)) from None
+        raise wrong(str(error)) from None
     if address.kind == "systemd":
-        raise Unanswered(f"{text} is a socket of systemd's; name its address with --admin")
+        raise wrong(f"{text} is a socket of systemd's; name its address with --admin")
     return address

@@ -99,9 +99,13 @@ def test_a_file_that_names_no_address_is_said_and_fails(tmp_path, capsys, admin,
     assert why in capsys.readouterr().err
 
 
-def test_an_address_that_is_none_is_said(tmp_path):
-    with pytest.raises(Unanswered, match="has no port"):
-        Operator(tmp_path / "none.toml", "localhost")
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [("localhost", "has no port"), ("", "has no port"), ("systemd:admin", "is a socket of systemd's")],
+)
+def test_an_address_that_is_none_is_bad_usage(tmp_path, capsys, address, why):
+    assert 2 == main(["purge", "-c", str(tmp_path / "none.toml"), "--admin", address, "--all"])
+    assert why in capsys.readouterr().err
 
 
 def test_the_address_is_where_the_file_says(tmp_path):
