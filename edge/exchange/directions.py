@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.exchange.answering import shown
-from edge.message.path import folded, plain
+from edge.message.path import ends_early, folded, plain
 from edge.policy.access import AccessList
 
 if TYPE_CHECKING:
@@ -37,11 +37,10 @@ def directions(rooms: Rooms, head: RequestHead, known: Known, client: str, accou
     """
     if rooms.steering.find(head) is None:
         path = plain(head.path)
-        account.say(
-            "route",
-            f"its path can be read as {shown(path)} and as {shown(folded(path))}, which are on different routes: 400",
-            "[[route]], RFC 3986 §6.2.2",
-        )
+        says = f"its path can be read as {shown(path)} and as {shown(folded(path))}, which are on different routes"
+        if ends_early(head.target):
+            says = "its path has a NUL (%00), where it ends for some readers"
+        account.say("route", f"{says}: 400", "[[route]], RFC 3986 §6.2.2")
         return
     for route, objection in rooms.steering.passed(head):
         if objection is not None:

@@ -21,7 +21,7 @@ from edge.config.route_rules import RouteTimeouts
 from edge.config.tree import RouteCache
 from edge.message.head import RequestHead
 from edge.message.headers import tokens
-from edge.message.path import folded, plain
+from edge.message.path import ends_early, folded, plain
 from edge.observe.names import RouteCells
 from edge.policy.fields import Changes
 from edge.policy.networks import NetworkTable, prefixes_of
@@ -194,8 +194,10 @@ class Steering:
         Choose the route for *head*: see :meth:`RouteTable.find`.
 
         Returns:
-            None: its path can be read in two ways, for which there are different routes.
+            None: its path can be read in two ways, for which there are different routes, or has a NUL.
         """
+        if ends_early(head.target):
+            return None
         host = head.host
         always = self._table.regardless(host)
         if always is not None:

@@ -73,6 +73,11 @@ def folded(path: bytes) -> bytes:
     return path if found == path else found
 
 
+def ends_early(target: bytes) -> bool:
+    """Return whether the path in *target* has a NUL: the end of it to a reader in C, and to no other. Nobody means one."""
+    return b"%00" in target and b"%00" in target.partition(b"?")[0]
+
+
 def climbs(path: bytes) -> bool:
     """Return whether some reader finds a dot segment in *path*: one that would leave what it is put under."""
     if _ODD.search(path) is None:

@@ -149,6 +149,13 @@ def test_a_loop_is_508(desk):
     assert "the edge itself answers 508" == told(desk, field="Via: " + ", ".join(["1.1 edge"] * 9))[1]
 
 
+def test_an_options_that_goes_no_further_is_204(desk):
+    steps, outcome = told(desk, method="OPTIONS", field="Max-Forwards: 0")
+
+    assert "the edge itself answers 204" == outcome
+    assert "RFC 9110 §7.6.2" == said(steps, "may go no further")
+
+
 def test_a_purge_is_explained_and_not_carried_out(folder):
     desk = Desk(folder, cache=CacheConfig(folder, 32 * MIB, MIB, purge_from=(ip_network("0.0.0.0/0"),)))
     desk.keep()
@@ -374,6 +381,13 @@ def test_a_path_with_two_readings_is_told(folder):
     assert said(steps, "read as /x/../a and as /a, which are on different routes: 400")
     assert "the edge itself answers 400" == outcome
     desk.close()
+
+
+def test_a_path_with_a_nul_is_told(desk):
+    steps, outcome = told(desk, URL + "%00")
+
+    assert said(steps, "has a NUL (%00)")
+    assert "the edge itself answers 400" == outcome
 
 
 RULES = [

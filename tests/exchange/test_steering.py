@@ -102,6 +102,15 @@ def test_a_path_whose_readings_lead_to_different_routes_leads_nowhere(target):
     assert steering.find(head("h", "/b/../c")) is not None
 
 
+@pytest.mark.parametrize("routes", [[Route(None, "/", "shop")], [Route(None, "/", "shop"), Route(None, "/a", "shop")]])
+def test_a_path_with_a_nul_leads_nowhere(routes):
+    """Whatever the routes: what is behind us may end it there, and it is an address of its own to us."""
+    steering = Steering(routes)
+
+    assert [None, None] == [steering.find(head("h", target)) for target in ("/a%00", "/%00/a?x")]
+    assert all(steering.find(head("h", target)) is not None for target in ("/a", "/a?x=%00", "/a%2500", "/a%01"))
+
+
 def test_an_address_has_the_key_of_its_own_route():
     steering = Steering(
         [

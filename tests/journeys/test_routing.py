@@ -146,7 +146,16 @@ async def test_a_path_that_leads_to_two_routes_by_its_two_readings_is_refused(
 ) -> None:
     routes = (Route(None, "/", "a"), Route(None, "/admin", "b"))
     async with edge_at(tmp_path, origin=town.others["a"], **town.settings(*routes)) as edge:
-        for target in ("/x/../admin", "/x/%2e%2e/admin/y", "/admin%2Fx", "//admin", "/admin;x/y", "/x%5c..%5cadmin"):
+        for target in (
+            "/x/../admin",
+            "/x/%2e%2e/admin/y",
+            "/admin%2Fx",
+            "//admin",
+            "/admin;x/y",
+            "/x%5c..%5cadmin",
+            "/admin%00",
+            "/admin%00.css",
+        ):
             client = await edge.client()
             assert 400 == (await client.get(target)).status, target
         client = await edge.client()
