@@ -1174,7 +1174,7 @@ class Route:
     )
     policy_timeout_s: float = setting(
         kinds.Time(),
-        "How long it may take. What takes longer is refused with 503, and holds one of a few threads until it ends.",
+        "How long it may take. What takes longer is refused with 503 and interrupted; it holds one of a few threads until it ends.",
         default=0.25,
         name="policy_timeout",
         least=0.001,

@@ -295,6 +295,28 @@ async def test_a_function_that_computes_for_ever_is_ended(
     assert ["OutOfTime"] * (2 if swallows == "whatever, once" else 1) == [type(error).__name__ for error in struck]
 
 
+async def test_what_computes_gives_others_their_turn_soon(edge_at, tmp_path: Path, monkeypatch, rules) -> None:
+    """Where there are functions, and only there: sixteen that compute would have a hit wait for many turns of theirs."""
+    from edge.policy.verdict import Pass
+    from edge.worker.overrun import TURN_S
+
+    turns_s = []
+
+    def looks(_):
+        turns_s.append(sys.getswitchinterval())
+        return Pass()
+
+    name = rules.install(monkeypatch, looks)
+    before_s = sys.getswitchinterval()
+    async with edge_at(tmp_path / "with", origin=Origin({b"/": PAGE}), routes=routes(name)) as edge:
+        await (await edge.client()).get("/")
+    async with edge_at(tmp_path / "without", origin=Origin({b"/": PAGE}), routes=(Route(None, "/", "shop"),)) as edge:
+        await (await edge.client()).get("/")
+        turns_s.append(sys.getswitchinterval())
+
+    assert [pytest.approx(TURN_S), before_s] == turns_s
+
+
 async def test_a_function_that_keeps_too_many_threads_is_refused_at_once(
     edge_at, tmp_path: Path, monkeypatch, rules
 ) -> None:
