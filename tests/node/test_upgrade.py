@@ -106,6 +106,7 @@ async def test_a_fetch_of_the_old_program_is_shared_with_clients_of_the_new(node
             await until(lambda: len(late.received) > 2 * MIB, why=node.tail)
             if is_killed:
                 os.kill(worker, signal.SIGKILL)
+                await until(lambda: not _runs(worker), why=node.tail)  # or its socket would take some of the rest
             page.go_on.set()
         await succeeded(node, old)
 
