@@ -68,6 +68,8 @@ def test_an_answer_is_text_or_bytes() -> None:
         (Pass(set_headers={"transfer_encoding": "chunked"}), "not for a policy function"),
         (Pass(set_headers={"Host": "a"}), "not for a policy function"),
         (Pass(set_headers={"X-Forwarded-For": "1.2.3.4"}), "not for a policy function"),
+        (Pass(set_headers={"X-Original-URL": "/"}), "not for a policy function"),
+        (Pass(set_headers={"X_HTTP_Method_Override": "GET"}), "not for a policy function"),
         (Pass(remove_headers=("Via",)), "not for a policy function"),
         (Pass(remove_headers=(1,)), "no field name"),
         (Pass(origin=1), "not a name"),
@@ -87,3 +89,9 @@ def test_an_answer_is_text_or_bytes() -> None:
 def test_what_cannot_be_carried_out_is_refused_with_the_reason(said: object, why: str) -> None:
     with pytest.raises(Unusable, match=why):
         ruling(said)
+
+
+@pytest.mark.parametrize("name", ["X-Host", "x-http-method-override"])
+def test_what_a_client_may_not_say_can_be_taken_off(name) -> None:
+    """That is what becomes of it anyway."""
+    assert name.lower().encode() in ruling(Pass(remove_headers=(name,))).removed
