@@ -1,7 +1,7 @@
 """
-Hold TLS connections: ``held.py PORT COUNT PATH`` opens them, asks once on each, says ``held`` and waits for the end of its input.
+Hold TLS connections: ``held.py PORT COUNT PATH [OTHERS]`` opens them, asks once on each, says ``held`` and waits for the end of its input.
 
-Each client address makes 20,000 at most: that is what fits into one's ephemeral ports.
+Each client address makes 20,000 at most: that is what fits into one's ephemeral ports. OTHERS is how many other processes like this one hold.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import ssl
 import sys
 
 PER_ADDRESS = 20_000
+BIND_ADDRESS_NO_PORT = 24
+"""ip(7): the port is chosen when it connects."""
 
 
 def more_of(sock: ssl.SSLSocket) -> bytes:
@@ -27,6 +29,7 @@ def main() -> int:
     """Open, say so, wait."""
     signal.alarm(round(60 + int(sys.argv[2]) / 100))  # nobody is to wait for us for ever
     port, count, path = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    others = int(sys.argv[4]) if len(sys.argv) > 4 else 0
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count + 50:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count + 50, max(hard, count + 50)))
@@ -36,7 +39,11 @@ def main() -> int:
     request = f"GET {path} HTTP/1.1\r\nHost: bench.example\r\n\r\n".encode()
     held = []
     for number in range(count):
-        plain = socket.create_connection(("127.0.0.1", port), 20, (f"127.0.0.{1 + number // PER_ADDRESS}", 0))
+        plain = socket.socket()
+        plain.settimeout(20)
+        plain.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)  # one that rests after an earlier run will do
+        plain.bind((f"127.0.0.{1 + (others + number) // PER_ADDRESS}", 0))
+        plain.connect(("127.0.0.1", port))
         sock = context.wrap_socket(plain, server_hostname="bench.example")
         sock.sendall(request)
         got = b""

@@ -232,7 +232,7 @@ def connections(folder: Path, most: int) -> None:
             holders = []
             try:
                 for at in range(0, number, PER_HOLDER):
-                    command = [sys.executable, str(HELD), str(port), str(min(PER_HOLDER, number - at)), "/"]
+                    command = [sys.executable, str(HELD), str(port), str(min(PER_HOLDER, number - at)), "/", str(at)]
                     holders.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
                 for holder in holders:
                     assert holder.stdout is not None
