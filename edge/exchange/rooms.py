@@ -226,9 +226,7 @@ class Rooms:
                 return decision
             assert self.store is not None
             self.store.forget(found.copy, self.now_wall)  # a head without its body is of no use to anybody
-            if ask.cc.only_if_cached:
-                return unmet(known, self.now_wall)
-            return fetch_for(known, Miss(Fwd.MISS, []), self.slice_bytes)
+            return self.without_copy(known)
         if type(found) is Unmet:
             return unmet(known, self.now_wall)
         assert isinstance(found, Stale | Miss)
@@ -248,6 +246,12 @@ class Rooms:
             if decision is not None:
                 return ServeStale(decision, fetch)
         return fetch
+
+    def without_copy(self, known: Known) -> Decision:
+        """Decide for a request whose copy was found, and then taken away before anything of it was sent."""
+        if known.ask.cc.only_if_cached:
+            return unmet(known, self.now_wall)
+        return fetch_for(known, Miss(Fwd.MISS, []), self.slice_bytes)
 
     def stands(self, known: Known, fetch: Fetch) -> bool:
         """Whether nothing has happened to the key since *fetch* was decided, so that deciding again would say the same."""

@@ -21,10 +21,7 @@ from edge.errors import OriginFault
 from edge.exchange.decision import Fetch
 from edge.message.head import Framing
 from edge.observe import names
-from edge.origin.request import (
-    Aim,
-    sent_trailers,
-)
+from edge.origin.request import Aim, sent_trailers
 from edge.policy.identity import without
 from edge.worker.confirming import confirm, hear_head, serve_stale
 from edge.worker.landing import WHOLE, keep, note_not_kept

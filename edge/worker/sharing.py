@@ -98,9 +98,8 @@ async def go_on(means: Means, errand: Errand) -> None:
         if flight is not None:
             await carry(means, errand)
         else:
-            with (
-                errand.x.bound()
-            ):  # where nothing is carried if the client has left since: its connection is lent all the same
+            # Nothing is carried if the client has left since: its connection is lent all the same.
+            with errand.x.bound():
                 await carry(means, errand)
     finally:
         errand.ox.kill()

@@ -41,15 +41,12 @@ from typing import TYPE_CHECKING, assert_never
 
 import trio
 
-from edge.cache.lookup import Fwd
 from edge.errors import EdgeFault, Fault, Side
-from edge.exchange.decide import unmet
 from edge.exchange.decision import Admit, Answer, Combine, Decision, Fetch, Serve, ServeStale, Stored, Tunnel
 from edge.exchange.send import send_answer
 from edge.exchange.wording import changed
 from edge.message.head import Framing
 from edge.observe import names
-from edge.origin.request import Aim
 from edge.reply.errors import error_reply
 from edge.worker.admitting import Admitting
 from edge.worker.coding import Coders
@@ -193,7 +190,7 @@ class SlowLane:
             except BodyGone:
                 if x.leg != leg or x.status:
                     raise
-                await self._walk(x, self._without_copy(x))
+                await self._walk(x, self.rooms.without_copy(x.known))
             if x.leg == leg:
                 await x.session.room(0)
         except Fault as fault:
@@ -208,12 +205,6 @@ class SlowLane:
         finally:
             if x.leg == leg:
                 self.settle(x)
-
-    def _without_copy(self, x: Exchange) -> Decision:
-        """What to do for a request whose copy was taken away before its reply had begun."""
-        if x.known.ask.cc.only_if_cached:
-            return unmet(x.known, self.rooms.now_wall)
-        return Fetch(Aim.WHOLE, Fwd.MISS, shared=True)
 
     async def _walk(self, x: Exchange, decision: Decision) -> None:
         """Carry out a decision, and what it leads to."""

@@ -217,9 +217,9 @@ async def _send_spans(
     if shaped.head.framing is Framing.NONE:
         pieces = []
     rest: PartsReader | None = None
-    for first in (piece[0] for piece in pieces if not isinstance(piece, bytes)):
+    first = next((piece[0] for piece in pieces if not isinstance(piece, bytes)), None)
+    if first is not None:
         read(first, first + 1)  # while something else can still be said
-        break
     x.reply(shaped.head)
     for piece in pieces:
         if isinstance(piece, bytes):

@@ -111,6 +111,26 @@ async def test_a_head_without_its_body_is_no_copy(edge_at, tmp_path: Path, lengt
     assert 2 == page.wholes
 
 
+async def test_a_head_is_asked_for_as_a_head_where_its_copy_has_no_body(edge_at, tmp_path: Path) -> None:
+    """And what is answered to it is nobody's copy."""
+    page = Ranged(BODY[:300_000])
+    cache = CacheConfig(tmp_path, 64 * MIB, 64 * MIB)
+    async with edge_at(tmp_path, origin=Origin({b"/film": page}), cache=cache) as edge:
+        client = await edge.client()
+        with trio.fail_after(10):
+            await client.get("/film")
+        damage(edge)
+    async with edge_at(tmp_path, origin=Origin({b"/film": page}), cache=cache) as edge:
+        client = await edge.client()
+        with trio.fail_after(10):
+            head = await client.get("/film", method="HEAD")
+            whole = await client.get("/film")
+
+    assert (200, b"") == (head.status, head.body)
+    assert page.body == whole.body
+    assert [b"GET", b"HEAD", b"GET"] == [asked.method for asked in page.asked]
+
+
 @pytest.mark.parametrize("wanted", ["", "bytes=10-8000000"], ids=["whole", "by range"])
 @pytest.mark.parametrize("remove", [take_away, damage])
 async def test_who_is_being_sent_a_copy_has_the_rest_from_the_origin(
